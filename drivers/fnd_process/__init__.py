@@ -1,0 +1,1 @@
+"""fnd_process"""

@@ -1,0 +1,295 @@
+"""The whole plugin surface: what a driver and a codec are, and the hooks through which a package offers them.
+
+A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
+return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import attrs
+import pluggy
+
+PROJECT: Final = "fnd"
+hookspec: Final = pluggy.HookspecMarker(PROJECT)
+hookimpl: Final = pluggy.HookimplMarker(PROJECT)
+
+
+# Drivers: who makes containers.
+
+
+class Link(enum.Enum):
+    """How a codec speaks with a container."""
+
+    SOCKET = "socket"
+    """A Unix socket that the function binds in a directory the driver gives it."""
+    STREAMS = "streams"
+    """The container's standard input and output; standard error is its log."""
+
+
+class LogSink(Protocol):
+    """Takes what a container writes. Never blocks, never raises; it bounds what it keeps."""
+
+    def __call__(self, stream: str, data: bytes, /) -> None:
+        """Take `data` as read from `stream`, "stdout" or "stderr"; lines may be cut anywhere."""
+
+
+@attrs.frozen(kw_only=True)
+class ContainerSpec:
+    """What a driver needs to know to start one container."""
+
+    container_id: str
+    """Unique for ever; letters and digits, at most 26."""
+    app_id: str
+    app_name: str
+    fn_id: str
+    fn_name: str
+    image: str
+    """As the fn has it, scheme included or not."""
+    memory: int
+    """MiB that everything in the container may use together."""
+    link: Link
+    environment: Callable[[str], Mapping[str, str]]
+    """The whole environment, given the directory for the socket as the container will see it."""
+    log: LogSink
+
+
+@attrs.frozen
+class Exit:
+    """How a container ended."""
+
+    code: int | None = None
+    """Exit code, or None if a signal ended it."""
+    signal: int | None = None
+    reason: str = ""
+    """What the driver knows beyond that, for a person: "memory limit of 128 MiB exceeded", for instance."""
+
+
+class Streams(Protocol):
+    """A container's standard input and output, for codecs whose link is STREAMS."""
+
+    async def send_all(self, data: bytes) -> None:
+        """Write to standard input. Cancelled: an unknown part of it was written."""
+
+    async def send_eof(self) -> None:
+        """Close standard input."""
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Read from standard output; b"" at its end."""
+
+
+class Container(Protocol):
+    """A started container, held open by the `async with` of the driver's `start`."""
+
+    @property
+    def spec(self) -> ContainerSpec:
+        """What it was started from."""
+
+    @property
+    def socket_directory(self) -> Path:
+        """The directory for the socket as this host sees it (link SOCKET)."""
+
+    @property
+    def streams(self) -> Streams:
+        """Its standard streams (link STREAMS)."""
+
+    @property
+    def pid(self) -> int | None:
+        """The process on this host that stands for it, for `fnd top`; None where there is none."""
+
+    async def wait(self) -> Exit:
+        """Return when its main process has ended. May be called by several tasks, and again after."""
+
+    async def pause(self) -> None:
+        """Freeze it so that it uses no CPU."""
+
+    async def resume(self) -> None:
+        """Let it run on."""
+
+
+@attrs.frozen
+class Protection:
+    """One thing that keeps a container apart, and whether it is really in force on this machine."""
+
+    name: str
+    """"file system", "memory", "network"…"""
+    in_force: bool
+    by: str
+    """What enforces it ("bubblewrap", "cgroup v2", "watchdog"), or why nothing does and what would."""
+
+
+@attrs.frozen
+class DriverContext:
+    """What the daemon gives a driver."""
+
+    data_directory: Path
+    """Kept between starts, the driver's own: bundles, caches."""
+    runtime_directory: Path
+    """Emptied of the driver's own leavings by `clear`; short, so that socket paths fit in 107 bytes."""
+    settings: Mapping[str, Any]
+    """The table [plugins.NAME] of the configuration file."""
+
+
+class Driver(Protocol):
+    """Makes containers of images of one scheme."""
+
+    @property
+    def scheme(self) -> str:
+        """The part before "://" of the images it takes: "process", "docker", "mock"."""
+
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Entered for the daemon's life, before anything else is asked: threads, watchers and connections live here."""
+
+    async def clear(self) -> int:
+        """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers."""
+
+    async def prepare(self, image: str) -> None:
+        """Make the image startable: check it, pull it. Idempotent; concurrent calls for one image share the work.
+
+        Raises ImageUnusable.
+        """
+
+    async def build(self, source: Path, progress: Callable[[str], None]) -> str:
+        """Make an immutable image of a function's directory (with a func.yaml); return its name, scheme included.
+
+        Building the same content again gives the same name. `progress` takes lines for a person.
+        Raises BuildFailed; cancelled or failed, nothing is left.
+        """
+
+    def start(self, spec: ContainerSpec) -> AbstractAsyncContextManager[Container]:
+        """Start a container; leaving the context means stopped, removed and its directory gone, also when cancelled.
+
+        Raises ContainerFailed or ImageUnusable on entry. Clean-up runs shielded under a time limit of its own.
+        """
+
+    def protection(self) -> Sequence[Protection]:
+        """What is in force on this machine, found out once in `running` and never assumed."""
+
+
+# Codecs: who speaks with containers.
+
+
+class RequestBody(Protocol):
+    """A call's body. `first` is what is at hand; `complete` says that it is all."""
+
+    @property
+    def first(self) -> bytes: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def length(self) -> int | None:
+        """The whole length in bytes where the caller declared one."""
+
+    async def receive(self) -> bytes:
+        """Return the next part (after `first`), b"" at the end. Raises an APIError if the caller breaks a limit.
+
+        Raises CallerGone if the caller went away before the end.
+        """
+
+
+@attrs.define(slots=True, eq=False)
+class CallRequest:
+    """What a codec sends to a function for one call."""
+
+    call_id: str
+    method: str
+    url: str
+    """Absolute."""
+    headers: list[tuple[bytes, bytes]]
+    """The caller's, names as they came, less hop-by-hop ones."""
+    body: RequestBody
+    deadline: float
+    """Unix time, seconds."""
+    through_trigger: bool
+
+
+class CallResponse(Protocol):
+    """A function's answer to one call. `first` is what is at hand of the body; `complete` says that it is all."""
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The function's, less hop-by-hop and framing ones; `Fn-Http-Status` and `Fn-Http-H-*` as an FDK sends them."""
+
+    @property
+    def first(self) -> bytes: ...
+    @property
+    def complete(self) -> bool: ...
+    @property
+    def length(self) -> int | None: ...
+
+    async def receive(self) -> bytes:
+        """Return the next part (after `first`), b"" at the end. Raises FunctionError."""
+
+
+class Session(Protocol):
+    """A codec's conversation with one ready container, one call at a time."""
+
+    @property
+    def reusable(self) -> bool:
+        """Whether another exchange may follow. False during one, and after one that was cut short or broke the protocol."""
+
+    async def exchange(self, request: CallRequest) -> CallResponse:
+        """Send the call, return its answer as soon as its headers are there.
+
+        Raises FunctionError. Cancelled, at whatever point: `reusable` stays False.
+        """
+
+
+class Codec(Protocol):
+    """Speaks one format."""
+
+    @property
+    def format(self) -> str:
+        """Its name, as a fn's `format` has it."""
+
+    @property
+    def hot(self) -> bool:
+        """Whether a container serves more than one call."""
+
+    @property
+    def link(self) -> Link: ...
+
+    def environment(self, socket_directory: str) -> Mapping[str, str]:
+        """What the container needs in its environment to speak this format."""
+
+    def open(self, container: Container) -> AbstractAsyncContextManager[Session]:
+        """Wait until the container is ready and connect to it. The daemon applies the start time-out, and watches for exit.
+
+        Raises ContainerFailed.
+        """
+
+
+class SocketWatcher(Protocol):
+    """Waits for a name to appear in a directory, with one inotify instance for the whole daemon."""
+
+    async def wait_for(self, directory: Path, name: str) -> None:
+        """Return once `directory/name` exists. The directory must exist. Cancelled: nothing is watched any more."""
+
+
+@attrs.frozen
+class CodecContext:
+    """What the daemon gives a codec."""
+
+    socket_watcher: SocketWatcher
+    max_response_header_size: int
+    """Bytes."""
+    max_response_body_size: int
+    """Bytes."""
+    settings: Mapping[str, Any]
+
+
+class Hooks:
+    """The hooks."""
+
+    @hookspec
+    def fnd_driver(self, context: DriverContext) -> Driver | None:  # type: ignore[empty-body]
+        """Offer a driver; called once at start."""
+
+    @hookspec
+    def fnd_codec(self, context: CodecContext) -> Codec | None:  # type: ignore[empty-body]
+        """Offer a codec; called once at start."""

@@ -1,0 +1,1 @@
+"""DOES: the trio shell around the decisions of fnd.dispatch."""
