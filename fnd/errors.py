@@ -100,6 +100,13 @@ class MethodNotAllowed(APIError):
     default_message = "Method not allowed"
 
 
+class RequestTimedOut(APIError):
+    """The caller took too long to send its request."""
+
+    status = 408
+    default_message = "The request did not arrive in time"
+
+
 class Conflict(APIError):
     """A name that is taken, or a field that cannot change."""
 
@@ -114,11 +121,39 @@ class BodyTooLarge(APIError):
     default_message = "Request content too large"
 
 
+class TargetTooLong(APIError):
+    """A start line over the limit."""
+
+    status = 414
+    default_message = "Request target too long"
+
+
 class UnsupportedContentType(APIError):
     """A body of a type the route does not take."""
 
     status = 415
     default_message = "Content Type not supported"
+
+
+class ExpectationFailed(APIError):
+    """An Expect header other than 100-continue."""
+
+    status = 417
+    default_message = "Only 100-continue can be expected"
+
+
+class HeadersTooLarge(APIError):
+    """Request headers over the limit."""
+
+    status = 431
+    default_message = "Request headers too large"
+
+
+class CallerGone(APIError):
+    """The caller went away before its answer; the status is for the record, nobody is there to read it."""
+
+    status = 444
+    default_message = "The caller went away"
 
 
 class TooManyRequests(APIError):
@@ -227,7 +262,9 @@ class ContainerStartTimedOut(FunctionError):
     """The container was not ready within the start time-out."""
 
     status = 504
-    default_message = "Container initialization timed out, please ensure you are using the latest fdk and check the logs"
+    default_message = (
+        "Container initialization timed out, please ensure you are using the latest fdk and check the logs"
+    )
 
 
 class ImageUnusable(FunctionError):

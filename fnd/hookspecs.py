@@ -213,7 +213,7 @@ class CallResponse(Protocol):
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The function's, less hop-by-hop and framing ones; `Fn-Http-Status` and `Fn-Http-H-*` as an FDK sends them."""
+        """The function's, less hop-by-hop and framing ones; `Fn-Http-Status`, `Fn-Http-H-*` as an FDK sends them."""
 
     @property
     def first(self) -> bytes: ...
@@ -231,7 +231,7 @@ class Session(Protocol):
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may follow. False during one, and after one that was cut short or broke the protocol."""
+        """Whether another exchange may follow: not during one, nor after one cut short or outside the protocol."""
 
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Send the call, return its answer as soon as its headers are there.
@@ -258,7 +258,7 @@ class Codec(Protocol):
         """What the container needs in its environment to speak this format."""
 
     def open(self, container: Container) -> AbstractAsyncContextManager[Session]:
-        """Wait until the container is ready and connect to it. The daemon applies the start time-out, and watches for exit.
+        """Wait until the container is ready and connect. The daemon applies the start time-out, and watches for exit.
 
         Raises ContainerFailed.
         """
@@ -287,9 +287,9 @@ class Hooks:
     """The hooks."""
 
     @hookspec
-    def fnd_driver(self, context: DriverContext) -> Driver | None:  # type: ignore[empty-body]
+    def fnd_driver(self, context: DriverContext) -> Driver | None:
         """Offer a driver; called once at start."""
 
     @hookspec
-    def fnd_codec(self, context: CodecContext) -> Codec | None:  # type: ignore[empty-body]
+    def fnd_codec(self, context: CodecContext) -> Codec | None:
         """Offer a codec; called once at start."""

@@ -1,0 +1,111 @@
+"""What both ends of HTTP/1.1 share: headers that belong to one hop, status lines, the date, raw sockets.
+
+The invocation path uses non-blocking sockets directly: an answer that fits in the socket's buffer, as nearly all do,
+is sent by one system call with no pass through the scheduler.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Final
+
+import trio
+
+Headers = list[tuple[bytes, bytes]]
+
+READ_SIZE: Final = 65536
+
+HOP_BY_HOP: Final = frozenset(
+    (
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    )
+)
+"""RFC 9110, section 7.6.1: never forwarded."""
+
+FRAMING: Final = HOP_BY_HOP | {b"content-length"}
+
+_STATUS_LINES: Final = {
+    status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
+}
+
+
+def status_line(status: int) -> bytes:
+    """Return the first line of an answer, `\\r\\n` included."""
+    return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
+
+
+def has_no_body(status: int) -> bool:
+    """Tell whether an answer of this status never has a body (RFC 9112, section 6.3)."""
+    return status < 200 or status == 204 or status == 304
+
+
+class _DateHeader:
+    """The Date header, formatted once a second."""
+
+    __slots__ = ("_line", "_second")
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._line = b""
+
+    def __call__(self) -> bytes:
+        second = int(time.time())
+        if second != self._second:
+            self._second = second
+            self._line = b"Date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
+        return self._line
+
+
+date_header: Final = _DateHeader()
+
+
+def encode_chunk(data: bytes) -> bytes:
+    """Return `data`, not empty, as one chunk of a chunked body."""
+    return b"%x\r\n%b\r\n" % (len(data), data)
+
+
+LAST_CHUNK: Final = b"0\r\n\r\n"
+
+
+async def send_all(sock: socket.socket, data: bytes) -> None:
+    """Send all of `data` on a non-blocking socket. A checkpoint only where the socket makes us wait.
+
+    Raises OSError. Cancelled: an unknown part was sent.
+    """
+    try:
+        sent = sock.send(data)
+    except (BlockingIOError, InterruptedError):
+        sent = 0
+    if sent == len(data):
+        return
+    with memoryview(data) as rest:
+        while sent < len(data):
+            await trio.lowlevel.wait_writable(sock)
+            try:
+                sent += sock.send(rest[sent:])
+            except (BlockingIOError, InterruptedError):
+                continue
+
+
+async def receive_some(sock: socket.socket) -> bytes:
+    """Wait for data on a non-blocking socket and return some; b"" at its end. Always a checkpoint.
+
+    Raises OSError. Cancelled: nothing was read.
+    """
+    while True:
+        await trio.lowlevel.wait_readable(sock)
+        try:
+            return sock.recv(READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            continue
