@@ -303,8 +303,8 @@ def load_settings(
     """Return the settings in force.
 
     `flags` has values by setting name, text or of the setting's type; None and () mean that it was not given.
-    An empty variable is one not set. Raises ConfigurationError, naming the setting, its value, where it was read
-    and what is allowed.
+    An empty variable is one not set. Raises ConfigurationError, naming the setting, its value, where it was
+    read and what is allowed.
     """
     values: dict[str, Any] = {}
     for name, value in _read_file(config_file).items():
@@ -363,7 +363,7 @@ def _read_file(config_file: Path | None) -> Mapping[str, Any]:
 def _unknown(name: str, names: list[str], source: str) -> ConfigurationError:
     import difflib
 
-    near = difflib.get_close_matches(name, names, 1)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.75)
     hint = f" Do you mean {near[0]}?" if near else ""
     return ConfigurationError(f"{name!r} in {source} is not a setting.{hint} docs/settings.md lists them.")
 
