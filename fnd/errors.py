@@ -199,33 +199,21 @@ class Draining(APIError):
 
 
 class FunctionError(APIError):
-    """The function, not fnd and not the caller, failed this call.
-
-    `reusable` tells whether its container can serve another.
-    """
+    """The function, not fnd and not the caller, failed this call."""
 
     status = 502
     default_message = "function failed"
-    reusable: ClassVar[bool] = False
 
 
 class FunctionFailed(FunctionError):
-    """The function raised; its container is fine."""
-
-    reusable = True
+    """The function raised."""
 
 
 class FunctionTimedOut(FunctionError):
-    """The deadline passed during the run; the container is destroyed."""
+    """The deadline passed during the run, or the function says that it did."""
 
     status = 504
     default_message = "Timed out"
-
-
-class FunctionReportedTimeout(FunctionTimedOut):
-    """The function itself gave up on its deadline; its container is fine."""
-
-    reusable = True
 
 
 class InvalidFunctionResponse(FunctionError):

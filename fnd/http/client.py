@@ -1,0 +1,297 @@
+"""The HTTP client that speaks to functions: one kept-alive connection, one exchange at a time, bodies streamed.
+
+For codecs. All of an exchange runs in the task that asked for it: a request whose body is at hand is sent at once and
+the answer awaited; one whose body is still arriving is sent on while its answer is read, each time more of the answer
+is asked for, so that nothing runs when nobody waits.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
+
+import httptools
+import trio
+
+from fnd import errors
+from fnd.http import wire
+
+if TYPE_CHECKING:
+    from fnd.hookspecs import RequestBody
+    from fnd.http.wire import Headers
+
+_TRUST_IDLE_SECONDS: Final = 1.0
+"""A connection idle for longer is looked at before it is used: servers close theirs after as little as five seconds."""
+
+
+class ClientResponse:
+    """An answer as it arrives: `status` and `headers` are there, `first` and `receive` bring the body."""
+
+    __slots__ = ("_chunks", "_connection", "complete", "head_complete", "headers", "length", "received", "status")
+
+    def __init__(self, connection: ClientConnection) -> None:
+        self._connection = connection
+        self._chunks: list[bytes] = []
+        self.status = 0
+        self.headers: Headers = []
+        self.length: int | None = None
+        self.head_complete = False
+        self.complete = False
+        self.received = 0
+
+    @property
+    def first(self) -> bytes:
+        """What has arrived of the body and was not taken yet; taking it empties it."""
+        chunks = self._chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return data
+
+    async def receive(self) -> bytes:
+        """Return the next part of the body, b"" at the end.
+
+        Raises FunctionError, or the APIError that ended the request's body. Cancelled: the connection is not reusable.
+        """
+        while not self._chunks and not self.complete:
+            await self._connection.advance()
+        return self.first
+
+
+class ClientConnection:
+    """A connection to one function, opened by `connect` and again when the function has closed it between exchanges."""
+
+    def __init__(self, connect: Callable[[], socket.socket], *, max_header_size: int, max_body_size: int) -> None:
+        """Sizes of an answer in bytes; 0 for the body means no limit. `connect` returns a connected non-blocking socket.
+
+        Raises what `connect` raises.
+        """
+        self._connect = connect
+        self._max_header_size = max_header_size
+        self._max_body_size = max_body_size
+        self._sock = connect()
+        self._parser = httptools.HttpResponseParser(self)
+        self._response = ClientResponse(self)
+        self._response.complete = True
+        self._upload: _Upload | None = None
+        self._keep_alive = True
+        self._in_order = True
+        self._chunked = False
+        self._head_size = 0
+        self._last_used = time.monotonic()
+        self._error: errors.FunctionError | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Whether the last exchange is complete and within the protocol, so that another may follow."""
+        return self._response.complete and self._in_order and self._upload is None
+
+    def close(self) -> None:
+        """Close the socket. A task that waits on it gets FunctionResponseLost."""
+        trio.lowlevel.notify_closing(self._sock)
+        self._sock.close()
+
+    async def exchange(self, head: bytes, body: RequestBody) -> ClientResponse:
+        """Send a request and return its answer once its headers are there.
+
+        `head` is the start line and the headers, without framing ones and without the empty line. Raises FunctionError, or the APIError that ended `body`. Cancelled or
+        failed: `idle` stays False.
+        """
+        if not self._keep_alive or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
+            self._renew()
+        response = self._response = ClientResponse(self)
+        self._head_size = 0
+        if body.complete:
+            data = body.first
+            request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
+            try:
+                await wire.send_all(self._sock, request)
+            except (OSError, trio.ClosedResourceError):
+                # It may have answered before it stopped reading; reading tells.
+                self._keep_alive = False
+        else:
+            self._upload = _Upload(self._sock, head, body)
+        while not response.head_complete:
+            await self.advance()
+        return response
+
+    def _renew(self) -> None:
+        """Open the connection again if the function has closed it; what it sent unasked breaks the protocol."""
+        try:
+            unasked = self._sock.recv(1, socket.MSG_PEEK) if self._keep_alive else b""
+        except BlockingIOError:
+            return
+        except OSError:
+            unasked = b""
+        if unasked:
+            self._in_order = False
+            raise errors.InvalidFunctionResponse
+        try:
+            sock = self._connect()
+        except OSError as error:
+            self._in_order = False
+            raise errors.FunctionResponseLost from error
+        self.close()
+        self._sock = sock
+        self._parser = httptools.HttpResponseParser(self)
+        self._keep_alive = True
+
+    async def advance(self) -> None:
+        """Wait for more of the answer, sending more of the request meanwhile. For ClientResponse.receive."""
+        if self._upload is None:
+            data = await self._receive()
+        else:
+            data = await self._receive_while_sending(self._upload)
+        if data:
+            self._feed(data)
+        else:
+            self._end()
+
+    async def _receive(self) -> bytes:
+        try:
+            return await wire.receive_some(self._sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            self._in_order = False
+            raise errors.FunctionResponseLost from error
+
+    async def _receive_while_sending(self, upload: _Upload) -> bytes:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upload.run, nursery.cancel_scope)
+            try:
+                await trio.lowlevel.wait_readable(self._sock)
+            except (OSError, trio.ClosedResourceError):
+                self._in_order = False
+            nursery.cancel_scope.cancel()
+        if upload.error is not None:
+            self._in_order = False
+            raise upload.error
+        if upload.done:
+            self._upload = None
+        if not self._in_order:
+            raise errors.FunctionResponseLost
+        return await self._receive()
+
+    def _feed(self, data: bytes) -> None:
+        response = self._response
+        if response.complete:
+            self._in_order = False  # more than was asked for
+            return
+        received = response.received
+        try:
+            self._parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            self._in_order = False
+            raise self._error or errors.InvalidFunctionResponse from error
+        if not response.complete and response.received == received:
+            self._head_size += len(data)
+            if self._head_size > self._max_header_size:
+                self._in_order = False
+                raise errors.FunctionHeadersTooLarge
+
+    def _end(self) -> None:
+        """The function has closed the connection: the end of a body without a length, else a loss."""
+        response = self._response
+        self._keep_alive = False
+        if not response.head_complete or response.length is not None or self._chunked:
+            self._in_order = False
+            raise errors.FunctionResponseLost
+        response.complete = True
+
+    # httptools' callbacks.
+
+    def on_message_begin(self) -> None:
+        if self._response.complete:
+            self._refuse(errors.InvalidFunctionResponse())
+        self._chunked = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        response = self._response
+        if response.head_complete:
+            return  # a trailer
+        lower_name = name.lower()
+        if lower_name not in wire.FRAMING:
+            response.headers.append((name, value))
+        elif lower_name == b"content-length":
+            response.length = int(value)
+        elif lower_name == b"transfer-encoding":
+            self._chunked = True
+
+    def on_headers_complete(self) -> None:
+        status = self._parser.get_status_code()
+        response = self._response
+        if status < 200:
+            response.headers.clear()  # an interim answer: the real one follows
+            return
+        response.status = status
+        response.head_complete = True
+        if sum(len(name) + len(value) + 4 for name, value in response.headers) > self._max_header_size:
+            self._refuse(errors.FunctionHeadersTooLarge())
+        if self._max_body_size and (response.length or 0) > self._max_body_size:
+            self._refuse(errors.FunctionBodyTooLarge())
+
+    def on_body(self, data: bytes) -> None:
+        response = self._response
+        response.received += len(data)
+        if self._max_body_size and response.received > self._max_body_size:
+            self._refuse(errors.FunctionBodyTooLarge())
+        response._chunks.append(data)
+
+    def on_message_complete(self) -> None:
+        response = self._response
+        if not response.head_complete:
+            return
+        response.complete = True
+        self._keep_alive = self._parser.should_keep_alive()
+        self._last_used = time.monotonic()
+
+    def _refuse(self, error: errors.FunctionError) -> None:
+        self._error = error
+        raise error
+
+
+class _Upload:
+    """A request body on its way, which can be cancelled anywhere and run on without loss."""
+
+    def __init__(self, sock: socket.socket, head: bytes, body: RequestBody) -> None:
+        self._sock = sock
+        self._body = body
+        self._chunked = body.length is None
+        self._last = False
+        framing = b"Transfer-Encoding: chunked" if body.length is None else b"Content-Length: %d" % body.length
+        self._pending = memoryview(b"%b%b\r\n\r\n%b" % (head, framing, self._encode(body.first)))
+        self.done = False
+        self.error: errors.APIError | None = None
+
+    def _encode(self, data: bytes) -> bytes:
+        if not self._chunked:
+            return data
+        return wire.encode_chunk(data) if data else b""
+
+    async def run(self, scope: trio.CancelScope) -> None:
+        """Send until the end; cancel `scope` when the body's source fails. Cancelled: run again, it goes on from there."""
+        try:
+            while True:
+                await self._send_pending()
+                if self._last:
+                    self.done = True
+                    return
+                data = await self._body.receive()
+                self._last = not data
+                self._pending = memoryview(self._encode(data) or (wire.LAST_CHUNK if self._chunked else b""))
+        except errors.APIError as error:
+            self.error = error
+            scope.cancel()
+        except (OSError, trio.ClosedResourceError):
+            return  # the function reads no more: its answer, or the end of the connection, says why
+
+    async def _send_pending(self) -> None:
+        while self._pending:
+            try:
+                sent = self._sock.send(self._pending)
+            except (BlockingIOError, InterruptedError):
+                await trio.lowlevel.wait_writable(self._sock)
+            else:
+                self._pending = self._pending[sent:]
