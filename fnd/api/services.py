@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
 
+from fnd.api.builds import Builder
+
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
 
@@ -77,6 +79,10 @@ class Services:
     """By format."""
     logs: FunctionLogs
     events: EventBus
+    builder: Builder = attrs.field(
+        default=attrs.Factory(lambda self: Builder(self.settings.data_directory), takes_self=True)
+    )
+    """The daemon clears it at start."""
 
 
 def services_of(connection: ASGIConnection[Any, Any, Any, Any]) -> Services:

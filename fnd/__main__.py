@@ -1,0 +1,5 @@
+"""`python -m fnd` is `fnd`."""
+
+from fnd.cli.main import main
+
+main()

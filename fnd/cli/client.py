@@ -1,0 +1,146 @@
+"""The daemon as the other commands see it: requests over its control socket, failures as errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Self
+
+import httpx
+
+from fnd.cli.exits import NotReachable, RequestFailed
+from fnd.config import default_runtime_directory
+
+CONNECT_TIMEOUT: Final = 5.0
+READ_TIMEOUT: Final = 60.0
+PER_PAGE: Final = 100
+_ERROR_BODY_LIMIT: Final = 64 * 1024
+
+
+def control_path(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
+    """Return the control socket a daemon started with the same environment would have, unless one is given."""
+    if given is not None:
+        return given
+    if runtime := environment.get("FND_RUNTIME_DIRECTORY"):
+        return Path(runtime) / "control.sock"
+    return default_runtime_directory(environment) / "control.sock"
+
+
+class Daemon:
+    """One daemon, by its control socket. Close it, or use it in a `with`."""
+
+    def __init__(self, control: Path) -> None:
+        self.control = control
+        self._http = httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(control)),
+            base_url="http://localhost",
+            timeout=httpx.Timeout(READ_TIMEOUT, connect=CONNECT_TIMEOUT),
+            trust_env=False,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str | int | None) -> Any:
+        """Return what a GET answers, decoded."""
+        return self._json("GET", path, params=_query(query))
+
+    def post(self, path: str, body: object = None, **query: str | int | None) -> Any:
+        """Return what a POST answers, decoded; None if it answers nothing."""
+        return self._json("POST", path, params=_query(query), json=body)
+
+    def put(self, path: str, body: object) -> Any:
+        """Return what a PUT answers, decoded."""
+        return self._json("PUT", path, json=body)
+
+    def delete(self, path: str) -> None:
+        """Delete what is at `path`."""
+        self._json("DELETE", path)
+
+    def items(self, path: str, **query: str | None) -> Iterator[dict[str, Any]]:
+        """Yield a whole list, page by page."""
+        cursor: str | None = None
+        while True:
+            page = self.get(path, cursor=cursor, per_page=PER_PAGE, **query)
+            yield from page["items"]
+            cursor = page.get("next_cursor")
+            if not cursor:
+                return
+
+    def lines(
+        self, method: str, path: str, content: Iterable[bytes] | None = None, **query: str | int | None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield the objects of an NDJSON answer as they come, for as long as they come."""
+        # What is being followed may be quiet for hours.
+        timeout = httpx.Timeout(None, connect=CONNECT_TIMEOUT)
+        with self.stream(method, path, content=content, params=_query(query), timeout=timeout) as response:
+            raise_for_status(response)
+            for line in response.iter_lines():
+                if line:
+                    yield json.loads(line)
+
+    @contextmanager
+    def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
+        """Make a request whose answer is read piece by piece, whatever its status."""
+        try:
+            with self._http.stream(method, path, **options) as response:
+                yield response
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+
+    def _json(self, method: str, path: str, **options: Any) -> Any:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.HTTPError as error:
+            raise self._unreachable(error) from error
+        raise_for_status(response)
+        return response.json() if response.content else None
+
+    def _unreachable(self, error: httpx.HTTPError) -> NotReachable:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            why = _connect_problem(self.control, error)
+            return NotReachable(
+                f"No daemon answers at {self.control} ({why}): "
+                "start one with fnd serve, or name its socket with --control"
+            )
+        if isinstance(error, httpx.ReadTimeout):
+            return NotReachable(f"The daemon at {self.control} has not answered within {READ_TIMEOUT:g} s")
+        return NotReachable(f"The daemon at {self.control} ended the conversation: {error}")
+
+
+def _query(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
+    return {name: value for name, value in query.items() if value is not None}
+
+
+def _connect_problem(control: Path, error: Exception) -> str:
+    if not control.exists():
+        return "there is no such socket"
+    if not os.access(control, os.R_OK | os.W_OK):
+        return "only its owner and root may use it"
+    return str(error)
+
+
+def raise_for_status(response: httpx.Response) -> None:
+    """Raise RequestFailed, with the message of the answer, unless it is a success."""
+    if not response.is_success:
+        raise RequestFailed(error_message(response), response.status_code)
+
+
+def error_message(response: httpx.Response) -> str:
+    """Return the message of an error answer, whatever its body is."""
+    body = b""
+    for part in response.iter_bytes():
+        body += part
+        if len(body) >= _ERROR_BODY_LIMIT:
+            break
+    try:
+        message = json.loads(body)["message"]
+    except (ValueError, LookupError, TypeError):
+        message = body.decode(errors="replace").strip()
+    return str(message) or f"{response.status_code} {response.reason_phrase}"
