@@ -135,8 +135,7 @@ class Settings:
         "Where sockets and running containers' directories are, gone after a reboot. Keep its path short: "
         "functions' sockets are inside.",
         Directory(),
-        default_text="$RUNTIME_DIRECTORY under systemd; /run/fnd as root; "
-        "else $XDG_RUNTIME_DIR/fnd or /tmp/fnd-UID",
+        default_text="$RUNTIME_DIRECTORY under systemd; /run/fnd as root; else $XDG_RUNTIME_DIR/fnd or /tmp/fnd-UID",
     )
     control: Path = _setting(
         "The control socket, by which the fnd command reaches the daemon; for its owner and root alone.",
@@ -156,8 +155,7 @@ class Settings:
         default=False,
     )
     management_token: str = _setting(
-        "What a manager sends over TCP as Authorization: Bearer TOKEN. "
-        "Not a flag, so that no process list shows it.",
+        "What a manager sends over TCP as Authorization: Bearer TOKEN. Not a flag, so that no process list shows it.",
         Word(r"[!-~]{16,512}", "16 to 512 printable ASCII characters without spaces"),
         default="",
         default_text="none",
@@ -256,8 +254,15 @@ class Settings:
     )
     function_log_keep: int = _setting(
         "What is kept of the output of one function; the oldest goes first.",
-        Size(65536, 1 << 40),
+        Size(MIB, 1 << 40),
         default=16 * MIB,
+        unit="bytes",
+        reloadable=True,
+    )
+    function_log_total: int = _setting(
+        "What is kept of the output of all functions together; the oldest goes first, whose ever it is.",
+        Size(16 * MIB, 1 << 44),
+        default=GIB,
         unit="bytes",
         reloadable=True,
     )
@@ -291,15 +296,11 @@ def _describe(attribute: attrs.Attribute[Any]) -> Setting:
     )
 
 
-SETTINGS: Final[Mapping[str, Setting]] = {
-    attribute.name: _describe(attribute) for attribute in attrs.fields(Settings)
-}
+SETTINGS: Final[Mapping[str, Setting]] = {attribute.name: _describe(attribute) for attribute in attrs.fields(Settings)}
 _BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS.values() if setting.variable}
 
 
-def load_settings(
-    flags: Mapping[str, Any], config_file: Path | None, environment: Mapping[str, str]
-) -> Settings:
+def load_settings(flags: Mapping[str, Any], config_file: Path | None, environment: Mapping[str, str]) -> Settings:
     """Return the settings in force.
 
     `flags` has values by setting name, text or of the setting's type; None and () mean that it was not given.
@@ -374,8 +375,7 @@ def _read(setting: Setting, value: Any, source: str) -> Any:
     except ValueError as error:
         shown = "the value" if setting.secret else repr(value)
         raise ConfigurationError(
-            f"{setting.name}: {shown} from {source} cannot be used ({error}): "
-            f"it must be {setting.kind.allowed}"
+            f"{setting.name}: {shown} from {source} cannot be used ({error}): it must be {setting.kind.allowed}"
         ) from error
 
 
@@ -386,17 +386,20 @@ def _check_together(settings: Settings) -> None:
             "management: true needs a management_token: set FND_MANAGEMENT_TOKEN or the configuration file's "
             f"management_token, {SETTINGS['management_token'].kind.allowed}"
         )
-    if settings.function_log_keep < settings.function_log_size:
-        raise ConfigurationError(
-            f"function_log_keep: {settings.function_log_keep} must be at least function_log_size, "
-            f"{settings.function_log_size}"
-        )
+    for part, whole in (
+        ("function_log_size", "function_log_keep"),
+        ("function_log_keep", "function_log_total"),
+    ):
+        if getattr(settings, part) > getattr(settings, whole):
+            raise ConfigurationError(
+                f"{whole}: {getattr(settings, whole)} cannot be used: "
+                f"it must be at least {part}, {getattr(settings, part)}"
+            )
     try:
         SocketPath().read(settings.control)
     except ValueError as error:
         raise ConfigurationError(
-            f"control: {settings.control} cannot be used ({error}): "
-            "set a shorter runtime_directory or control"
+            f"control: {settings.control} cannot be used ({error}): set a shorter runtime_directory or control"
         ) from error
 
 
