@@ -1,0 +1,139 @@
+"""Who launches next: the machine's memory and its launch limit, and the pools that want of them.
+
+Claims are served in their order (fnd.dispatch.claims) and strictly so: what memory comes free is held for the first,
+however much it needs, or a large function would starve behind small ones. Where memory is short, other pools' idle
+containers are stopped for it; the claim then becomes a promise, launched in order as that memory is returned, so that
+many containers can be making room at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from fnd.dispatch.actions import Action, Launch, Stop, WaitReason
+from fnd.dispatch.claims import Claims, Need
+from fnd.dispatch.eviction import Evictions
+from fnd.dispatch.launches import LaunchLimit
+from fnd.dispatch.limits import Limits
+from fnd.dispatch.memory import Memory
+from fnd.dispatch.pool import Pool
+from fnd.dispatch.slot import Slot, SlotState
+
+TURN: Final = 4.0
+"""How many times what a switch costs (both pools' starts) a pool keeps its last container against a pool with none."""
+
+
+class Capacity:
+    """The machine. O(log n) for each launch, stop or claim."""
+
+    __slots__ = ("_actions", "_claims", "_promises", "blocked", "evictions", "launch_limit", "memory")
+
+    def __init__(self, limits: Limits, actions: list[Action]) -> None:
+        self._actions = actions
+        self.memory = Memory(limits.memory)
+        self.launch_limit = LaunchLimit(limits.cores)
+        self.evictions = Evictions()
+        self._claims = Claims()
+        self._promises: deque[Pool] = deque()
+        self.blocked: WaitReason | None = None
+        """What keeps the first claim from its launch; None: nobody claims."""
+
+    def review(self, pool: Pool, now: float) -> None:
+        """Let the pool claim, or no longer, by what it wants now; then launch what can be launched."""
+        if pool.wanted(now) > 0:
+            self._claims.add(pool, pool.need, now)
+        else:
+            self._claims.remove(pool)
+        self.grant(now)
+        if pool.claim is not None or pool.promised:
+            pool.obstacle = self.blocked or WaitReason.CAPACITY
+            pool.obstacle_at = now
+
+    def grant(self, now: float) -> None:
+        """Launch for promises and claims, in order, as far as memory and the launch limit go."""
+        self._fulfil(now)
+        self.blocked = None
+        while (pool := self._claims.first()) is not None:
+            if pool.wanted(now) <= 0:
+                self._claims.remove(pool)
+                continue
+            if self.launch_limit.in_flight + len(self._promises) >= int(self.launch_limit.limit):
+                self.blocked = WaitReason.LAUNCH_LIMIT
+                return
+            if not self._make_room(pool, now):
+                self.blocked = WaitReason.CAPACITY
+                return
+            self._claims.remove(pool)
+            if self._promises or pool.memory > self.memory.free:
+                self._promises.append(pool)
+                pool.promised += 1
+                self.memory.promised += pool.memory
+            else:
+                self._launch(pool, now)
+            if pool.wanted(now) > 0:
+                self._claims.add(pool, pool.need, now)
+
+    def yields(self, pool: Pool, now: float) -> bool:
+        """Whether a pool with waiters, one of whose containers just came free, gives it up for another pool.
+
+        On a full machine a pool that never runs out of waiters would otherwise keep its containers for ever. It yields
+        down to an equal share at once (after the exchange it still holds no less than the other), and its last
+        containers to a pool that has none in turns, long enough that launching does not eat up the machine.
+        """
+        rival = self._claims.rival(pool)
+        if rival is None or self.memory.shortfall(rival.memory) <= 0:
+            return False
+        if (pool.live - 1) * pool.memory < (rival.live + 1) * rival.memory:
+            switch = pool.meter.mean_start + (rival.meter.mean_start or pool.meter.mean_start)
+            if rival.claim is not Need.NEEDY or now - rival.claimed_at < TURN * switch:
+                return False
+        self._claims.defer(pool)
+        return True
+
+    def stopping(self, slot: Slot, now: float) -> None:
+        """Move a slot that is in no stack and no count to STOPPING; its memory will be returned."""
+        slot.move(SlotState.STOPPING, now)
+        self.memory.stopping += slot.pool.memory
+
+    def stopped(self, slot: Slot, now: float) -> None:
+        """Take back the memory of a STOPPING slot."""
+        slot.move(SlotState.STOPPED, now)
+        del slot.pool.slots[slot]
+        slot.pool.calls_over += slot.calls
+        self.memory.stopping -= slot.pool.memory
+        self.memory.reserved -= slot.pool.memory
+
+    def forget(self, pool: Pool) -> None:
+        """Drop what is kept of an empty pool."""
+        self._claims.remove(pool)
+        self.evictions.withdraw(pool)
+
+    def _fulfil(self, now: float) -> None:
+        promises = self._promises
+        while promises and promises[0].memory <= self.memory.free:
+            pool = promises.popleft()
+            pool.promised -= 1
+            self.memory.promised -= pool.memory
+            if pool.wanted(now) > 0:
+                self._launch(pool, now)
+
+    def _make_room(self, pool: Pool, now: float) -> bool:
+        """Whether the pool's memory is free or on its way, idle containers being stopped for those who wait."""
+        while (shortfall := self.memory.shortfall(pool.memory)) > 0:
+            victim = self.evictions.least(now) if pool.line.length else None
+            if victim is None:
+                return False
+            victim.pool.idle.remove(victim)
+            self.stopping(victim, now)
+            self._actions.append(Stop(victim))
+        return shortfall <= 0
+
+    def _launch(self, pool: Pool, now: float) -> None:
+        slot = Slot(pool, now)
+        pool.slots[slot] = None
+        pool.launching += 1
+        pool.launches += 1
+        self.launch_limit.in_flight += 1
+        self.memory.reserved += pool.memory
+        self._actions.append(Launch(slot))

@@ -1,0 +1,37 @@
+"""What bounds dispatch: the machine's limits, and the settings of one pool. Sizes in MiB, times in seconds."""
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Limits:
+    """The machine, and how much of what callers send is taken in."""
+
+    memory: int
+    """MiB that all containers together may reserve."""
+    cores: int = 2
+    """Processors: what may start at once without crowding, and where CPU-bound containers stop helping."""
+    max_pools: int = 10_000
+    """Pools remembered while they have nothing; one with a container, a launch or a waiter is never forgotten."""
+    max_waiting: int = 1_000
+    """Calls in one pool's line."""
+    launch_attempts: int = 3
+    """Launches in a row that may fail before all who wait are rejected with the reason."""
+
+
+@attrs.frozen(kw_only=True)
+class PoolSettings:
+    """One fn version, as far as dispatch is concerned."""
+
+    memory: int
+    """MiB each container reserves."""
+    idle_timeout: float
+    """Seconds that a container may stay idle."""
+    hot: bool = True
+    """Whether a container serves more than one call."""
+    min_warm: int = 0
+    """Containers kept even when nobody calls; calls that wait for memory outrank this."""
+    max_containers: int | None = None
+    """Containers at most, or None."""

@@ -1,0 +1,129 @@
+"""A pool: one fn version's containers and waiting calls, its books, and what it would launch if it were alone."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from fnd.dispatch.actions import WaitReason
+from fnd.dispatch.chain import Chain, Member
+from fnd.dispatch.claims import Need
+from fnd.dispatch.launches import LaunchFailures
+from fnd.dispatch.limits import PoolSettings
+from fnd.dispatch.metering import Meter
+from fnd.dispatch.slot import Slot
+
+
+class Waiter(Member):
+    """A call standing in its pool's line."""
+
+    __slots__ = ("call", "pool", "since", "why")
+
+    def __init__(self, pool: Pool, call: object, now: float) -> None:
+        self.pool = pool
+        self.call = call
+        self.since = now
+        self.why = WaitReason.BUSY
+
+
+class Pool:
+    """One pool. The shell reads it; only Dispatch changes it."""
+
+    __slots__ = (
+        "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "failures", "forgotten", "idle",
+        "idle_timeout", "key", "launches", "launching", "line", "memory", "meter", "obstacle", "obstacle_at", "offered",
+        "promised", "retired", "reuses", "settings", "slots",
+    )  # fmt: skip
+
+    def __init__(self, key: Hashable, settings: PoolSettings, cores: int) -> None:
+        self.key = key
+        self.settings = settings
+        self.memory = settings.memory
+        """MiB per container."""
+        self.idle_timeout = settings.idle_timeout
+        """Seconds."""
+        self.reuses = settings.hot
+        """Whether a container that finished a call may be given another: a hot pool's."""
+        self.retired = False
+        self.ending = False
+        """Whether it keeps nothing that no caller waits for: it retired, or the daemon stops."""
+        self.forgotten = False
+        """Whether Dispatch no longer holds it; a call that arrives brings it back."""
+        self.slots: dict[Slot, None] = {}
+        """All, from launch until stopped, oldest first."""
+        self.idle: Chain[Slot] = Chain()
+        """The idle ones; the last came in last and is taken first."""
+        self.busy = 0
+        self.launching = 0
+        self.promised = 0
+        """Launches that only wait for memory that is already being returned."""
+        self.launches = 0
+        """Launches ever begun."""
+        self.calls_over = 0
+        """Calls given to containers that are gone."""
+        self.line: Chain[Waiter] = Chain()
+        self.meter = Meter(cores)
+        self.best_start = 0.0
+        self.failures = LaunchFailures()
+        self.claim: Need | None = None
+        self.claimed_at = 0.0
+        self.offered = False
+        """Whether its idle containers stand for eviction already."""
+        self.obstacle = WaitReason.BUSY
+        self.obstacle_at = float("-inf")
+        """When something last kept it from launching, and what."""
+
+    @property
+    def ready(self) -> int:
+        """Containers that serve or could serve a call."""
+        return self.idle.length + self.busy
+
+    @property
+    def coming(self) -> int:
+        """Launches in flight or promised."""
+        return self.launching + self.promised
+
+    @property
+    def live(self) -> int:
+        """Containers ready or coming; those being stopped count no more."""
+        return self.idle.length + self.busy + self.launching + self.promised
+
+    @property
+    def empty(self) -> bool:
+        """Whether it has no container, not even one being stopped, no launch and no waiter."""
+        return not self.slots and not self.line.length
+
+    @property
+    def calls(self) -> int:
+        """Calls ever given to a container."""
+        return self.calls_over + sum(slot.calls for slot in self.slots)
+
+    @property
+    def need(self) -> Need:
+        """How badly it needs the launch it wants."""
+        if not self.line.length:
+            return Need.WARMING
+        return Need.GROWING if self.live else Need.NEEDY
+
+    def measured_cpu(self, fraction: float) -> None:
+        """Learn how much of one core a container used while it ran a call, 0.0 to 1.0 or more; optional."""
+        known = self.meter.cpu_fraction
+        self.meter.cpu_fraction = fraction if known is None else known + (fraction - known) / 8
+
+    def wanted(self, now: float) -> int:
+        """Return how many launches it would begin now if the machine were its alone, beside those coming."""
+        if self.failures.backing_off(now):
+            return 0
+        waiting = self.line.length
+        warm = 0 if self.ending else self.settings.min_warm - self.live
+        if not self.ready:
+            # The herd gate: nothing is known to work, so one launch, and the rest waits for how it ends.
+            return 0 if self.coming or not (waiting or warm > 0) else 1
+        if not waiting:
+            wanted = 0
+        elif self.settings.hot:
+            wanted = self.meter.wanted(waiting, self.busy, self.coming, now)
+        else:
+            wanted = waiting - self.coming
+        wanted = max(wanted, warm)
+        most = self.settings.max_containers
+        return wanted if most is None else min(wanted, most - self.live)

@@ -1,0 +1,63 @@
+"""A slot: one container from the decision to launch it until its memory is returned, and the states it goes through."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+from fnd.dispatch.chain import Member
+
+if TYPE_CHECKING:
+    from fnd.dispatch.pool import Pool
+
+
+class SlotState(enum.Enum):
+    """Where a container is in its life."""
+
+    LAUNCHING = "launching"
+    IDLE = "idle"
+    BUSY = "busy"
+    STOPPING = "stopping"
+    """Never given a call again; its memory is still reserved."""
+    STOPPED = "stopped"
+    """Everything of it is gone, and its memory returned."""
+
+
+TRANSITIONS: Final[Mapping[SlotState, frozenset[SlotState]]] = {
+    SlotState.LAUNCHING: frozenset({SlotState.IDLE, SlotState.BUSY, SlotState.STOPPING}),
+    SlotState.IDLE: frozenset({SlotState.BUSY, SlotState.STOPPING}),
+    SlotState.BUSY: frozenset({SlotState.IDLE, SlotState.BUSY, SlotState.STOPPING}),
+    SlotState.STOPPING: frozenset({SlotState.STOPPED}),
+    SlotState.STOPPED: frozenset(),
+}
+"""Which state may follow which. BUSY follows BUSY when the next waiter gets the container that a call gave back."""
+
+
+class Slot(Member):
+    """One container as dispatch sees it. The shell reads all of it and writes `container` alone."""
+
+    __slots__ = ("call", "calls", "container", "inflation", "launched_at", "pool", "since", "spared_at", "state")
+
+    def __init__(self, pool: Pool, now: float) -> None:
+        self.pool = pool
+        self.state = SlotState.LAUNCHING
+        self.since = now
+        """When it came into this state; with BUSY, when its call got it."""
+        self.launched_at = now
+        self.calls = 0
+        """Calls it has been given."""
+        self.call: Any = None
+        """The call it runs. A container that ends under its call keeps it until that call is reported finished."""
+        self.container: Any = None
+        """The shell's."""
+        self.inflation = 0.0
+        """The eviction clock when it was last used (see fnd.dispatch.eviction)."""
+        self.spared_at = now
+        """When it was last kept, past its idle deadline, for `min_warm`."""
+
+    def move(self, state: SlotState, now: float) -> None:
+        """Go to `state`, which TRANSITIONS must allow."""
+        assert state in TRANSITIONS[self.state], f"{self.state} to {state}"
+        self.state = state
+        self.since = now
