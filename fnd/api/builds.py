@@ -15,14 +15,15 @@ from pathlib import Path
 from typing import IO, Final
 
 import attrs
-import structlog
 import trio
 from litestar.types import Receive
 
 from fnd.api.ndjson import Emit, LineStream, Producer
 from fnd.api.source_archive import LIMITS, ArchiveLimits, unpack
+from fnd.bundle import FUNCTION_FILE_NAMES
 from fnd.errors import BadRequest, BodyTooLarge, CallerGone, FndError, InternalError
 from fnd.hookspecs import Driver
+from fnd.log import get_logger
 
 MAX_BUILDS: Final = 2
 """Builds at once; who comes then waits before their body is read."""
@@ -30,7 +31,7 @@ _BUFFER: Final = 1024 * 1024
 _PROGRESS_LINES: Final = 1000
 """Lines of progress that may wait for a slow caller; the builder waits for nobody, so more are dropped."""
 
-log = structlog.get_logger()
+log = get_logger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -100,7 +101,7 @@ class Builder:
             await trio.to_thread.run_sync(archive.unlink)
         except OSError as error:
             raise InternalError(f"The function cannot be stored in {self._spool}: {error.strerror}") from error
-        if not (source / "func.yaml").is_file():
+        if not any((source / name).is_file() for name in FUNCTION_FILE_NAMES):
             raise BadRequest("The archive has no func.yaml at its top")
 
     async def _spool_body(self, receive: Receive, file: IO[bytes]) -> None:

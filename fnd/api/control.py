@@ -2,3 +2,205 @@
 
 Who may reach them is decided before a request gets here. Streams are NDJSON, and end when their reader goes away.
 """
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from typing import Annotated, Any, Final, Protocol
+
+import attrs
+import trio
+from litestar import Request, Router, get, post
+from litestar.params import Parameter
+from litestar.types import ASGIApp, Receive
+
+from fnd import __version__
+from fnd.api.ndjson import Emit, LineStream, Producer
+from fnd.api.services import Services, services_of
+from fnd.checks import Diagnosis, DriverStatus, check_machine
+from fnd.errors import BadRequest, ConfigurationError
+from fnd.runtime.function_logs import MAX_LINES
+from fnd.runtime.statistics import AgentStatistics
+from fnd.store.store import StoreHealth
+
+
+@attrs.frozen(kw_only=True)
+class Status:
+    """The daemon at a glance. Memory is in MiB, uptime in seconds."""
+
+    version: str
+    pid: int
+    state: str
+    started_at: datetime
+    uptime: float
+    listeners: tuple[str, ...]
+    control: str
+    data_directory: str
+    runtime_directory: str
+    store: StoreHealth
+    memory_limit: int
+    memory_reserved: int
+    calls_running: int
+    calls_waiting: int
+    calls_total: int
+    launches_total: int
+    containers: int
+    pools: int
+    apps: int
+    fns: int
+    triggers: int
+    drivers: tuple[DriverStatus, ...]
+    default_driver: str
+    formats: tuple[str, ...]
+
+
+@get("/status")
+async def status(request: Request[Any, Any, Any]) -> Status:
+    """Return the daemon's state, its capacity and what protects its containers."""
+    services = services_of(request)
+    return _status(services, services.agent.statistics())
+
+
+def _status(services: Services, agent: AgentStatistics) -> Status:
+    daemon, settings, counts = services.daemon, services.settings, services.catalog.counts()
+    return Status(
+        version=__version__,
+        pid=os.getpid(),
+        state=daemon.state,
+        started_at=daemon.started_at,
+        uptime=(datetime.now(UTC) - daemon.started_at).total_seconds(),
+        listeners=daemon.listeners,
+        control=str(settings.control),
+        data_directory=str(settings.data_directory),
+        runtime_directory=str(settings.runtime_directory),
+        store=services.store.health,
+        memory_limit=agent.memory_limit,
+        memory_reserved=agent.memory_reserved,
+        calls_running=agent.calls_running,
+        calls_waiting=agent.calls_waiting,
+        calls_total=agent.calls_total,
+        launches_total=agent.launches_total,
+        containers=sum(len(pool.containers) for pool in agent.pools),
+        pools=len(agent.pools),
+        apps=counts.apps,
+        fns=counts.fns,
+        triggers=counts.triggers,
+        drivers=tuple(DriverStatus.of(driver) for driver in services.drivers.values()),
+        default_driver=settings.default_driver,
+        formats=tuple(services.codecs),
+    )
+
+
+@get("/pools")
+async def pools(request: Request[Any, Any, Any]) -> AgentStatistics:
+    """Return every pool with the state and the ages of its containers."""
+    return services_of(request).agent.statistics()
+
+
+@get("/doctor")
+async def doctor(request: Request[Any, Any, Any]) -> Diagnosis:
+    """Check the machine as the daemon finds it."""
+    services = services_of(request)
+    settings = services.settings
+    checks = await trio.to_thread.run_sync(check_machine, settings.data_directory, settings.runtime_directory)
+    drivers = tuple(DriverStatus.of(driver) for driver in services.drivers.values())
+    return Diagnosis(checks=checks, drivers=drivers)
+
+
+@post("/drain", status_code=202)
+async def drain(request: Request[Any, Any, Any]) -> None:
+    """Take no new calls; let running ones finish."""
+    services_of(request).daemon.drain()
+
+
+@post("/reload", status_code=204)
+async def reload(request: Request[Any, Any, Any]) -> None:
+    """Read the configuration again; 400 with everything as it was if it is wrong."""
+    try:
+        await services_of(request).daemon.reload()
+    except ConfigurationError as error:
+        raise BadRequest(error.message) from error
+
+
+@post("/stop", status_code=202)
+async def stop(request: Request[Any, Any, Any]) -> None:
+    """Begin an orderly stop."""
+    services_of(request).daemon.stop()
+
+
+@get("/logs")
+async def logs(
+    request: Request[Any, Any, Any],
+    fn: Annotated[str | None, Parameter(description="A function's id.")] = None,
+    app: Annotated[str | None, Parameter(description="An app's id; with follow.")] = None,
+    call: Annotated[str | None, Parameter(description="A call's id.")] = None,
+    follow: Annotated[bool, Parameter(description="Go on with what is written from now on.")] = False,
+    lines: Annotated[int, Parameter(description="Lines of a function's history.", ge=0, le=MAX_LINES)] = 100,
+) -> ASGIApp:
+    """Stream what functions write: the end of one's log and, with `follow`, what comes after it."""
+    function_logs = services_of(request).logs
+    if fn is None and not follow:
+        raise BadRequest("Name a function with fn=ID, or follow all of them with follow=true")
+
+    @asynccontextmanager
+    async def opened(receive: Receive) -> AsyncIterator[Producer]:
+        if follow:
+            async with function_logs.subscribe(fn, app_id=app, call_id=call, lines=lines) as subscription:
+                yield partial(_emit_all, subscription)
+        else:
+            assert fn is not None
+            yield partial(_emit_each, await function_logs.read(fn, call, lines))
+
+    return LineStream(opened)
+
+
+@get("/events")
+async def events(request: Request[Any, Any, Any]) -> ASGIApp:
+    """Stream what happens in the daemon from now on."""
+    bus = services_of(request).events
+
+    @asynccontextmanager
+    async def opened(receive: Receive) -> AsyncIterator[Producer]:
+        with bus.subscribe() as subscription:
+            yield partial(_emit_all, subscription)
+
+    return LineStream(opened)
+
+
+class _Line(Protocol):
+    def as_json(self) -> dict[str, Any]: ...
+
+
+async def _emit_all(items: AsyncIterable[_Line], emit: Emit) -> None:
+    async for item in items:
+        await emit(item.as_json())
+
+
+async def _emit_each(items: Iterable[_Line], emit: Emit) -> None:
+    for item in items:
+        await emit(item.as_json())
+
+
+@post("/build", status_code=200)
+async def build(
+    request: Request[Any, Any, Any],
+    driver: Annotated[str, Parameter(description="Who builds; the default driver if absent.")] = "",
+) -> ASGIApp:
+    """Build the function whose directory's tar is the body; stream progress, then the image or the error."""
+    services = services_of(request)
+    scheme = driver or services.settings.default_driver
+    if scheme not in services.drivers:
+        there_are = ", ".join(services.drivers)
+        raise BadRequest(f"There is no driver {scheme!r} here; there are: {there_are}")
+    return services.builder.build(services.drivers[scheme])
+
+
+control_router: Final = Router(
+    path="/control",
+    route_handlers=[status, pools, doctor, drain, reload, stop, logs, events, build],
+    tags=["control"],
+)

@@ -86,6 +86,17 @@ class Daemon:
                     yield json.loads(line)
 
     @contextmanager
+    def following(self, path: str, patience: float) -> Iterator[Iterator[dict[str, Any]]]:
+        """Give the objects of an NDJSON stream that is open from the beginning of the context.
+
+        Raises NotReachable if none comes for `patience` seconds.
+        """
+        timeout = httpx.Timeout(patience, connect=CONNECT_TIMEOUT)
+        with self.stream("GET", path, timeout=timeout) as response:
+            raise_for_status(response)
+            yield (json.loads(line) for line in response.iter_lines() if line)
+
+    @contextmanager
     def stream(self, method: str, path: str, **options: Any) -> Iterator[httpx.Response]:
         """Make a request whose answer is read piece by piece, whatever its status."""
         try:

@@ -41,6 +41,13 @@ def _json_pairs(ctx: click.Context, param: click.Parameter, values: tuple[str, .
     return tuple(pairs)
 
 
+config_file_option: Final[Callable[[Command], Command]] = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    envvar="FND_CONFIG",
+    metavar="FILE",
+    help="The daemon's configuration file.",
+)
 config_option: Final[Callable[[Command], Command]] = click.option(
     "--config",
     "-c",

@@ -102,3 +102,19 @@ def duration(seconds: float | None) -> str:
         if seconds < limit:
             return f"{seconds / divisor:.3g} {unit}"
     return f"{seconds / 86_400:.3g} d"
+
+
+def protection_table(driver: dict[str, Any]) -> Table:
+    """Return what protects a driver's containers on this machine, and what does not."""
+    rows = [
+        [
+            protection["name"],
+            Text("yes", "green") if protection["in_force"] else Text("no", "yellow"),
+            protection["by"],
+        ]
+        for protection in driver["protection"]
+    ]
+    made = table([f"{driver['scheme']} containers", "PROTECTED", "BY"], rows)
+    made.title = " "
+    made.title_justify = "left"
+    return made

@@ -1,0 +1,107 @@
+"""`fnd doctor`: whether this machine has what fnd needs, with or without a daemon running."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Group
+from rich.text import Text
+
+from fnd.cli.client import Daemon, control_path
+from fnd.cli.exits import ExitCode, NotReachable
+from fnd.cli.options import config_file_option
+from fnd.cli.output import JSON, output_option, protection_table, stdout, table, write_json
+from fnd.errors import FndError
+
+if TYPE_CHECKING:
+    from fnd.checks import Check, DriverStatus
+    from fnd.config import Settings
+    from fnd.hookspecs import Driver
+
+_STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
+
+
+@click.command
+@config_file_option
+@output_option
+@click.pass_context
+def doctor(ctx: click.Context, config: Path | None, output: str) -> int:
+    """Check what this machine offers fnd, and say what to do about what is missing.
+
+    A daemon that runs is asked, since it may run as another user or within limits; else this command looks for
+    itself, and tries what the daemon would do. Exits with 1 if something keeps a daemon from running.
+    """
+    control = control_path(ctx.find_root().obj)
+    try:
+        with Daemon(control) as daemon:
+            diagnosis: dict[str, Any] = daemon.get("/control/doctor")
+        who = f"the daemon at {control}"
+    except NotReachable:
+        diagnosis = _look(config)
+        who = f"this command; no daemon answers at {control}"
+    if output == JSON:
+        write_json({"found_by": who, **diagnosis})
+    else:
+        stdout().print(_for_people(who, diagnosis))
+    problem = any(check["outcome"] == "problem" for check in diagnosis["checks"])
+    return ExitCode.FAILED if problem else ExitCode.OK
+
+
+def _look(config: Path | None) -> dict[str, Any]:
+    """Do what the daemon would: look at the machine, and start each driver, with directories of its own."""
+    import trio
+    from litestar.serialization import encode_json
+
+    from fnd.checks import Diagnosis, check_machine
+    from fnd.config import load_settings
+
+    settings = load_settings({}, config, os.environ)
+    checks = list(check_machine(settings.data_directory, settings.runtime_directory))
+    drivers: list[DriverStatus] = []
+    with tempfile.TemporaryDirectory(prefix="fnd-") as scratch:
+        trio.run(_try_drivers, settings, Path(scratch), checks, drivers)
+    diagnosis = Diagnosis(checks=tuple(checks), drivers=tuple(drivers))
+    decoded: dict[str, Any] = json.loads(encode_json(diagnosis))
+    return decoded
+
+
+async def _try_drivers(settings: Settings, scratch: Path, checks: list[Check], found: list[DriverStatus]) -> None:
+    from fnd.checks import Check, DriverStatus
+
+    for scheme, driver in _drivers(settings, scratch).items():
+        try:
+            async with driver.running():
+                found.append(DriverStatus.of(driver))
+        except FndError as error:
+            name = f"driver {scheme}"
+            checks.append(Check(name=name, outcome="warning", found="cannot be used", advice=error.message))
+
+
+def _drivers(settings: Settings, scratch: Path) -> dict[str, Driver]:
+    from fnd.hookspecs import DriverContext
+    from fnd.plugin_manager import PluginManager
+
+    def context(plugin: str) -> DriverContext:
+        data, runtime = scratch / plugin / "data", scratch / plugin / "run"
+        for directory in (data, runtime):
+            directory.mkdir(parents=True)
+        return DriverContext(data, runtime, settings.plugins.get(plugin, {}))
+
+    return dict(PluginManager().drivers(context))
+
+
+def _for_people(who: str, diagnosis: dict[str, Any]) -> Group:
+    rows = [
+        [check["name"], Text(check["outcome"], _STYLES[check["outcome"]]), check["found"], check["advice"]]
+        for check in diagnosis["checks"]
+    ]
+    return Group(
+        Text(f"Found by {who}.\n"),
+        table(["CHECK", "", "FOUND", "WHAT TO DO"], rows),
+        *(protection_table(driver) for driver in diagnosis["drivers"]),
+    )

@@ -1,0 +1,85 @@
+"""One call whose body is sent while its answer is read: a function may answer before it has read everything.
+
+httpx sends all of a body before it reads, so that a function which streams would come to a halt with it.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from fnd.cli.exits import FunctionFailedCall, NotReachable
+
+_PART: Final = 64 * 1024
+_CONNECT_TIMEOUT: Final = 5.0
+
+
+class Answer:
+    """An answer whose body is read part by part."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self._response = response
+        self.status = response.status
+        self.headers = response.headers
+
+    def parts(self) -> Iterator[bytes]:
+        """Yield the body. Raises FunctionFailedCall if it ends before it is complete."""
+        try:
+            while part := self._response.read1(_PART):
+                yield part
+            complete = not self._response.length
+        except (http.client.HTTPException, ConnectionError):
+            complete = False
+        if not complete:
+            raise FunctionFailedCall("The answer ended before it was complete")
+
+
+@contextmanager
+def call(control: Path, path: str, headers: Mapping[str, str], body: BinaryIO | None) -> Iterator[Answer]:
+    """POST to the daemon at `control`; `body` is read to its end, in a thread, by the time the answer is complete.
+
+    Raises NotReachable.
+    """
+    connection = _Connection(control)
+    with closing(connection):
+        try:
+            connection.putrequest("POST", path)
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.putheader(*(("Transfer-Encoding", "chunked") if body else ("Content-Length", "0")))
+            connection.endheaders()
+            if body:
+                # A daemon thread: nobody waits for input that the answer did not wait for.
+                threading.Thread(target=_send, args=(connection.sock, body), daemon=True).start()
+            response = connection.getresponse()
+        except (OSError, http.client.HTTPException) as error:
+            raise NotReachable(
+                f"No daemon answers at {control} ({error}): start one with fnd serve, or name its socket with --control"
+            ) from error
+        yield Answer(response)
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, control: Path) -> None:
+        super().__init__("localhost")
+        self._control = control
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(_CONNECT_TIMEOUT)
+        self.sock.connect(str(self._control))
+        self.sock.settimeout(None)
+
+
+def _send(connection: socket.socket, body: BinaryIO) -> None:
+    try:
+        while part := body.read1(_PART):  # type: ignore[attr-defined]
+            connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
+        connection.sendall(b"0\r\n\r\n")
+    except OSError:
+        return  # the daemon has answered without the rest, or is gone; the answer tells

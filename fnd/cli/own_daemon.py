@@ -1,0 +1,151 @@
+"""A daemon of a command's own, in a directory that goes with it, and the proof that nothing of it is left."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from fnd.cli.client import Daemon
+from fnd.cli.exits import CommandError
+
+START_LIMIT: Final = 60.0
+STOP_LIMIT: Final = 45.0
+"""Seconds; the daemon's own grace period and clean-up are shorter."""
+_NOTIFY_PART: Final = 0.2
+"""Seconds between looks at whether a starting daemon is still there."""
+_LOG_TAIL: Final = 20
+_PR_SET_CHILD_SUBREAPER: Final = 36
+_NOT_PASSED_ON: Final = ("FND_", "LISTEN_", "WATCHDOG_")
+_NOT_PASSED_ON_EITHER: Final = frozenset(
+    {"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"}
+)
+
+
+class OwnDaemon:
+    """Start it in the context; leaving that stops it, kills it if need be, and removes its directory."""
+
+    _process: subprocess.Popen[bytes] | None = None
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="fnd-"))
+        self.control = self.directory / "run" / "control.sock"
+        self.log = self.directory / "daemon.log"
+
+    def __enter__(self) -> Self:
+        # Whatever a process of the daemon leaves behind becomes our child, where `remains` finds it.
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(STOP_LIMIT)
+            except (subprocess.TimeoutExpired, KeyboardInterrupt):
+                process.kill()  # its containers die with it
+                process.wait()
+        shutil.rmtree(self.directory)
+
+    def client(self) -> Daemon:
+        """Return a connection to its control socket."""
+        return Daemon(self.control)
+
+    def start(self) -> None:
+        """Return when it is ready to be called. Raises CommandError, with the end of its log, if it never is."""
+        environment = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(_NOT_PASSED_ON) and name not in _NOT_PASSED_ON_EITHER
+        }
+        notify = self.directory / "notify.sock"
+        command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0"]
+        command += ["--data", str(self.directory / "data"), "--runtime-directory", str(self.control.parent)]
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self.log.open("wb") as log:
+            ready.bind(str(notify))
+            self._process = process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment | {"NOTIFY_SOCKET": str(notify)},
+                start_new_session=True,  # Ctrl-C is for us; the daemon is told by SIGTERM, once
+            )
+            self._wait_until_ready(process, ready)
+        notify.unlink()
+
+    def stop(self) -> None:
+        """Ask it to stop with SIGTERM and wait until it has. Raises CommandError if it does not, or not well."""
+        process = self._process
+        assert process is not None, "it has been started"
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(STOP_LIMIT)
+        except subprocess.TimeoutExpired:
+            raise CommandError(f"The daemon has not stopped within {STOP_LIMIT:g} s{self._log_tail()}") from None
+        if code != 0:
+            raise CommandError(f"The daemon ended with {code}{self._log_tail()}")
+
+    def remains(self) -> list[str]:
+        """Return what a stopped daemon has left on this machine, but for its data directory and its log."""
+        below = str(self.directory)
+        left = [f"process {process}" for process in _children()]
+        left += [f"socket {path}" for path in _unix_sockets() if path.startswith(below)]
+        left += [f"mount {path}" for path in _mounts() if path.startswith(below)]
+        runtime = self.control.parent
+        left += [f"{path}" for path in (sorted(runtime.iterdir()) if runtime.exists() else ())]
+        return left
+
+    def _wait_until_ready(self, process: subprocess.Popen[bytes], ready: socket.socket) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        ready.settimeout(_NOTIFY_PART)
+        while time.monotonic() < deadline:
+            try:
+                if b"READY=1" in ready.recv(4096).split(b"\n"):
+                    return
+            except TimeoutError:
+                if (code := process.poll()) is not None:
+                    raise CommandError(f"The daemon ended with {code} at its start{self._log_tail()}") from None
+        raise CommandError(f"The daemon was not ready within {START_LIMIT:g} s{self._log_tail()}")
+
+    def _log_tail(self) -> str:
+        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+        return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
+
+
+def _children() -> Iterator[str]:
+    """Yield the living processes whose parent is this one."""
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                name, _, rest = (entry / "stat").read_text().rpartition(")")
+            except (FileNotFoundError, ProcessLookupError):
+                continue  # it has just ended
+            state, parent, *_ = rest.split()
+            if int(parent) == os.getpid() and state != "Z":
+                yield f"{name})"
+
+
+def _unix_sockets() -> Iterator[str]:
+    for line in Path("/proc/net/unix").read_text().splitlines()[1:]:
+        fields = line.split(maxsplit=7)
+        if len(fields) == 8:
+            yield fields[7]
+
+
+def _mounts() -> Iterator[str]:
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        yield line.split()[4]

@@ -1,0 +1,1 @@
+"""Functions that work as they are: what `fnd init` makes, a directory for each runtime."""
