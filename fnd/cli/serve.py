@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +37,11 @@ def _option(setting: Setting) -> click.Option:
 def _serve(config: Path | None, **flags: Any) -> None:
     if flags["control"] is None:  # `fnd --control PATH serve` means it, too
         flags["control"] = click.get_current_context().find_root().obj
-    settings = load_settings(flags, config, os.environ)
+    load = partial(load_settings, flags, config, dict(os.environ))
+    load()
     from fnd import daemon  # only now, so that a wrong option is told at once
 
-    daemon.run(settings)
+    daemon.run(load)
 
 
 serve = click.Command(

@@ -65,7 +65,7 @@ class ClientConnection:
     """A connection to one function, opened by `connect` and again when the function has closed it between exchanges."""
 
     def __init__(self, connect: Callable[[], socket.socket], *, max_header_size: int, max_body_size: int) -> None:
-        """Sizes of an answer in bytes; 0 for the body means no limit. `connect` returns a connected non-blocking socket.
+        """Sizes of an answer in bytes, 0 for the body meaning no limit; `connect` returns a non-blocking socket.
 
         Raises what `connect` raises.
         """
@@ -271,7 +271,7 @@ class _Upload:
         return wire.encode_chunk(data) if data else b""
 
     async def run(self, scope: trio.CancelScope) -> None:
-        """Send until the end; cancel `scope` when the body's source fails. Cancelled: run again, it goes on from there."""
+        """Send until the end; cancel `scope` when the body's source fails. Cancelled: run again, it goes on."""
         try:
             while True:
                 await self._send_pending()

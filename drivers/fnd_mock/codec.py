@@ -1,0 +1,91 @@
+"""The format `mock`: calls answered in memory, as the container's script says."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import trio
+
+from fnd import errors
+from fnd.hookspecs import CallRequest, CallResponse, Container, Exit, Link, Session
+from fnd_mock.driver import MockContainer
+
+
+class MockResponse:
+    """An answer; its parts come `run` seconds apart."""
+
+    def __init__(self, session: MockSession, body: bytes, parts: int, pause: float) -> None:
+        self.headers = [(b"Content-Type", b"text/plain"), (b"Fn-Http-Status", b"200")]
+        self.first = body
+        self.complete = parts == 0
+        self.length = None
+        self._session = session
+        self._body = body
+        self._parts = parts
+        self._pause = pause
+
+    async def receive(self) -> bytes:
+        """Return the next part, b"" at the end. Cancelled: the session is not reusable."""
+        if self.complete:
+            return b""
+        await trio.sleep(self._pause)
+        self._parts -= 1
+        if self._parts == 0:
+            self.complete = self._session.reusable = True
+        return self._body
+
+
+class MockSession:
+    """The conversation with one mock container."""
+
+    def __init__(self, container: MockContainer) -> None:
+        self.reusable = True
+        self._container = container
+
+    async def exchange(self, request: CallRequest) -> CallResponse:
+        """Answer as the script says. Raises FunctionError."""
+        self.reusable = False
+        container, script = self._container, self._container.script
+        if container.exited:
+            raise errors.FunctionResponseLost
+        body = [request.body.first]
+        while not request.body.complete:
+            body.append(await request.body.receive())
+        container.calls += 1
+        if container.calls == script.hang_at_call:
+            await container.wait()
+            raise errors.FunctionResponseLost
+        if container.calls == script.die_at_call:
+            container.end(Exit(code=1))
+            raise errors.FunctionResponseLost
+        with trio.move_on_after(script.run):
+            await container.wait()
+            raise errors.FunctionResponseLost
+        self.reusable = script.chunks == 0
+        if container.calls == script.fail_at_call:
+            self.reusable = True
+            raise errors.FunctionFailed
+        return MockResponse(self, script.body.encode() or b"".join(body), script.chunks, script.run)
+
+
+class MockCodec:
+    """Speaks with mock containers, and with no others."""
+
+    format = "mock"
+    hot = True
+    link = Link.SOCKET
+
+    def environment(self, socket_directory: str) -> Mapping[str, str]:
+        """Nobody is there to read it."""
+        return {}
+
+    @asynccontextmanager
+    async def open(self, container: Container) -> AsyncIterator[Session]:
+        """Wait until the container is ready. Raises ContainerFailed if it is no mock."""
+        if not isinstance(container, MockContainer):
+            raise errors.ContainerFailed("The format mock is spoken by mock:// images alone")
+        if container.fails:
+            await trio.sleep_forever()
+        await trio.sleep(container.script.start)
+        yield MockSession(container)

@@ -1,0 +1,159 @@
+"""Invocation: `/invoke/{fn_id}` and `/t/{app}/{source}`, from the parsed request to the answer, without a framework.
+
+What the two doors share is one call: find a container, exchange, answer. They differ in what the function is told of
+the request, and in how its answer's headers become the caller's. Source: Fn's contract; docs/http-api.md has it.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+import trio
+
+from fnd import errors
+from fnd.hookspecs import CallRequest, CallResponse
+from fnd.http import wire
+from fnd.ids import new_id
+from fnd.runtime.call import Call
+
+if TYPE_CHECKING:
+    from fnd.catalog import Catalog
+    from fnd.http.connection import Connection
+    from fnd.http.request import Request
+    from fnd.http.wire import Headers
+    from fnd.runtime.agent import Agent
+    from fnd.runtime.pool import FunctionPool
+
+INVOKE_PREFIX: Final = b"/invoke/"
+TRIGGER_PREFIX: Final = b"/t/"
+
+_HELD_WHOLE: Final = 65536
+"""A request body up to this many bytes is taken whole before a container is: a slow caller then holds none."""
+
+_BUSY: Final = errors.ServerBusy()
+_TIMED_OUT: Final = errors.FunctionTimedOut()
+
+_FUNCTION_HEADER: Final = b"fn-http-h-"
+_OURS: Final = frozenset((b"date", b"fn-call-id", b"fnd-timing", b"fnd-container"))
+_NEVER_PASSED: Final = wire.FRAMING | _OURS | {b""}
+
+
+class Invocation:
+    """Answers calls."""
+
+    def __init__(self, agent: Agent, catalog: Catalog) -> None:
+        self._agent = agent
+        self._catalog = catalog
+
+    async def invoke(self, connection: Connection, request: Request) -> None:
+        """Answer `/invoke/{fn_id}`: 200 with the function's headers as they are, whatever status it speaks of.
+
+        Raises APIError for the connection to answer.
+        """
+        if request.method != b"POST":
+            raise errors.MethodNotAllowed("A fn is invoked with POST")
+        fn_id, _, _ = request.target[len(INVOKE_PREFIX) :].partition(b"?")
+        version = self._catalog.fn(fn_id.decode("latin-1"))
+        if version is None:
+            raise errors.FnNotFound
+        await self._call(connection, request, self._agent.pool(version), through_trigger=False)
+
+    async def trigger(self, connection: Connection, request: Request) -> None:
+        """Answer `/t/{app}/{source}`: with the status and the headers that the function chose.
+
+        Raises APIError for the connection to answer.
+        """
+        path, _, _ = request.target[len(TRIGGER_PREFIX) :].partition(b"?")
+        app_name, slash, source = path.partition(b"/")
+        match = self._catalog.trigger(_unquote(app_name), _unquote(slash + source))
+        if match is None:
+            if self._catalog.app_named(_unquote(app_name)) is None:
+                raise errors.AppNotFound
+            raise errors.TriggerNotFound
+        await self._call(connection, request, self._agent.pool(match.version), through_trigger=True)
+
+    async def _call(
+        self, connection: Connection, request: Request, pool: FunctionPool, *, through_trigger: bool
+    ) -> None:
+        now = trio.current_time()
+        call = Call(new_id(), pool, now)
+        connection.about = call
+        if not request.complete:
+            await request.buffer(_HELD_WHOLE)
+        if connection.caller_gone:
+            raise errors.CallerGone
+        timeout = pool.timeout
+        connection.interrupt_at(now + timeout, _BUSY)
+        container = await self._agent.acquire(call)
+        try:
+            connection.interrupt_at(call.taken_at + timeout, _TIMED_OUT)
+            response = await container.session.exchange(
+                CallRequest(
+                    call_id=call.id,
+                    method=request.method.decode("latin-1"),
+                    url=_url(connection, request),
+                    headers=request.headers,
+                    body=request,
+                    deadline=time.time() + timeout,
+                    through_trigger=through_trigger,
+                )
+            )
+            answer = _trigger_answer if through_trigger else _invoke_answer
+            status, headers = answer(response.headers)
+            if not response.complete:
+                await _stream(connection, response, status, headers + call.headers())
+        finally:
+            self._agent.release(call, container)
+        if connection.answering:
+            await connection.end_response()
+        else:
+            await connection.respond(status, headers + call.headers(), response.first)
+
+
+async def _stream(connection: Connection, response: CallResponse, status: int, headers: Headers) -> None:
+    """Pass the body on as it comes; what the caller does not take, the function cannot send."""
+    await connection.start_response(status, headers, response.length)
+    await connection.send_body(response.first)
+    while not response.complete:
+        await connection.send_body(await response.receive())
+
+
+def _unquote(part: bytes) -> str:
+    return unquote(part.decode("latin-1"), errors="replace")
+
+
+def _url(connection: Connection, request: Request) -> str:
+    """Return the absolute URL that was asked for."""
+    target = request.target.decode("latin-1")
+    if not target.startswith("/"):
+        return target
+    host = request.header(b"host") or b"localhost"
+    return f"http://{host.decode('latin-1')}{target}"
+
+
+def _invoke_answer(function_headers: Headers) -> tuple[int, Headers]:
+    """Return status and headers that a function's answer means for who invoked it."""
+    return 200, [header for header in function_headers if header[0].lower() not in _OURS]
+
+
+def _trigger_answer(function_headers: Headers) -> tuple[int, Headers]:
+    """Return status and headers that a function's answer means for who called through a trigger.
+
+    Raises InvalidFunctionResponse if the status is a number that HTTP has no room for.
+    """
+    status = 200
+    headers = []
+    for name, value in function_headers:
+        lower_name = name.lower()
+        if lower_name.startswith(_FUNCTION_HEADER):
+            if lower_name[len(_FUNCTION_HEADER) :] not in _NEVER_PASSED:
+                headers.append((name[len(_FUNCTION_HEADER) :], value))
+        elif lower_name == b"fn-http-status":
+            status = int(value[:4]) if value.isdigit() and value.strip(b"0") else 200
+        elif lower_name == b"content-type":
+            headers.append((name, value))
+    if not 200 <= status <= 599:
+        raise errors.InvalidFunctionResponse(f"{errors.InvalidFunctionResponse.default_message}: status {status}")
+    return status, headers

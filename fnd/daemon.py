@@ -1,0 +1,306 @@
+"""The daemon's life: what runs, in which order it starts, and in which it stops.
+
+Read `_live` from top to bottom for the start; the contexts close from bottom to top. What callers reach opens last and
+closes first; the store, which everything stands on, the other way round.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import stat
+from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+
+import trio
+
+from fnd import __version__, listeners, systemd
+from fnd.api.app import make_application
+from fnd.api.doors import Doors
+from fnd.api.invoke import Invocation
+from fnd.api.services import Services
+from fnd.catalog import Catalog
+from fnd.config import Settings, reload_settings
+from fnd.dispatch import Dispatch, Limits
+from fnd.errors import ConfigurationError
+from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
+from fnd.http.asgi import ASGIBridge
+from fnd.http.request import RequestLimits
+from fnd.http.server import Server, ServerLimits, running_server
+from fnd.log import DaemonLog, daemon_log, get_logger
+from fnd.plugin_manager import PluginManager
+from fnd.runtime.agent import running_agent
+from fnd.runtime.events import Event, EventBus, EventKind
+from fnd.runtime.function_logs import FunctionLogs
+from fnd.runtime.pool import PoolTimeouts
+from fnd.runtime.socket_watcher import watching_sockets
+from fnd.store import open_store
+
+_CLEANUP_SECONDS = 10.0
+"""What stopping may take beyond the grace period; told to systemd."""
+
+_log = get_logger(__name__)
+
+
+def run(load: Callable[[], Settings], environment: MutableMapping[str, str] = os.environ) -> None:
+    """Run the daemon until it is told to stop. `load` reads the settings, at the start and at each reload.
+
+    Takes out of `environment` what systemd says of itself. Raises ConfigurationError, AlreadyRunning, StoreTooNew or
+    StoreUnavailable when it cannot start.
+    """
+    settings = load()
+    with daemon_log(settings.log_level, settings.log_format, environment) as log:
+        trio.run(Daemon(settings, load, log, environment).run)
+
+
+class Daemon:
+    """The daemon, as the control routes steer it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Settings],
+        log: DaemonLog,
+        environment: MutableMapping[str, str],
+    ) -> None:
+        self.settings = settings
+        self.started_at = datetime.now(UTC)
+        self.state = "starting"
+        self.listeners: tuple[str, ...] = ()
+        self._load = load
+        self._log = log
+        self._events = EventBus()
+        self._logs = FunctionLogs(
+            settings.data_directory / "logs",
+            per_call_limit=settings.function_log_size,
+            keep=settings.function_log_keep,
+            keep_total=settings.function_log_total,
+        )
+        self._manager = systemd.ServiceManager.from_environment(environment)
+        self._inherited = systemd.inherited_sockets(environment)
+        self._drain_requested = trio.Event()
+        self._stop_requested = trio.Event()
+        self._hurry_requested = trio.Event()
+        self._reloading = trio.Lock()
+
+    # What an operator asks for, by signal or over the control socket.
+
+    def stop(self) -> None:
+        """Begin an orderly stop; asked again, do not wait for running calls."""
+        if self._stop_requested.is_set():
+            self._hurry_requested.set()
+        self._drain_requested.set()
+        self._stop_requested.set()
+
+    def drain(self) -> None:
+        """Take no new call and let running ones finish; the control socket goes on answering."""
+        self._drain_requested.set()
+
+    async def reload(self) -> None:
+        """Read the settings again and apply what can change while running; the log names what cannot.
+
+        Raises ConfigurationError, with everything as it was before.
+        """
+        async with self._reloading, self._manager.reloading():
+            loaded = await trio.to_thread.run_sync(self._load)
+            reloaded = reload_settings(self.settings, loaded)
+            self.settings = settings = reloaded.settings
+            self._log.set_level(settings.log_level)
+            self._logs.set_limits(settings.function_log_size, settings.function_log_keep, settings.function_log_total)
+        fields = {"changed": reloaded.changed, "restart_needed": reloaded.restart_needed}
+        _log.info("settings reloaded", **fields)
+        self._events.publish(Event(EventKind.SETTINGS_RELOADED, fields))
+
+    # Its life.
+
+    async def run(self) -> None:
+        """Live, from start to stop."""
+        _raise_descriptor_limit()
+        _make_directory(self.settings.runtime_directory)
+        async with self._live() as (public, control):
+            await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._manager.feed_watchdog)
+                nursery.start_soon(self._watch_signals)
+                await self._drain_requested.wait()
+                await self._stop(public, control)
+                nursery.cancel_scope.cancel()
+        _log.info("stopped")
+
+    async def _stop(self, public: Server, control: Server) -> None:
+        """Let what runs finish, as long as the grace period lasts and nobody is in a hurry."""
+        if not self._stop_requested.is_set():
+            await self._enter("draining", "Draining: no new calls are taken")
+            await self._drain(public)
+            await self._stop_requested.wait()
+        await self._manager.stopping(self.settings.grace_period + _CLEANUP_SECONDS, "Stopping: letting calls finish")
+        await self._enter("stopping", "Stopping: letting calls finish")
+        await self._drain(public)
+        self._events.close()
+        with trio.move_on_after(1):
+            await control.drain()
+
+    async def _drain(self, server: Server) -> None:
+        with trio.move_on_after(self.settings.grace_period) as grace:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._cut_short, grace)
+                await server.drain()
+                nursery.cancel_scope.cancel()
+        if server.connections:
+            _log.warning("calls cut short", connections=server.connections)
+
+    async def _cut_short(self, grace: trio.CancelScope) -> None:
+        await self._hurry_requested.wait()
+        grace.cancel()
+
+    @asynccontextmanager
+    async def _live(self) -> AsyncIterator[tuple[Server, Server]]:
+        """Run everything while in the context. Yields the servers of the public and of the control listeners."""
+        settings = self.settings
+        async with AsyncExitStack() as stack:
+            enter = stack.enter_async_context
+            stack.callback(self._manager.close)
+            store = await enter(open_store(settings.data_directory))
+            contents = await store.load()
+            catalog = Catalog(contents.apps, contents.fns, contents.triggers)
+            await enter(_background(self._logs.run))
+            watcher = await enter(watching_sockets())
+            plugins = PluginManager()
+            drivers = plugins.drivers(self._driver_context)
+            codecs = plugins.codecs(partial(self._codec_context, watcher))
+            _check_default_driver(settings.default_driver, drivers)
+            for scheme, driver in drivers.items():
+                await enter(driver.running())
+                left = await driver.clear()
+                if left:
+                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=left)
+            agent = await enter(
+                running_agent(
+                    Dispatch(_limits(settings)),
+                    drivers=drivers,
+                    codecs=codecs,
+                    default_driver=settings.default_driver,
+                    timeouts=PoolTimeouts(start=settings.start_timeout, image=settings.pull_timeout),
+                    logs=self._logs,
+                    events=self._events,
+                )
+            )
+            catalog.on_retired = agent.retire
+            services = Services(
+                settings=settings,
+                store=store,
+                catalog=catalog,
+                agent=agent,
+                daemon=self,
+                drivers=drivers,
+                codecs=codecs,
+                logs=self._logs,
+                events=self._events,
+            )
+            management = ASGIBridge(make_application(services))
+            await enter(management.lifespan())
+            token = settings.management_token if settings.management else ""
+            handler = Doors(Invocation(agent, catalog), management, token)
+            opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
+            public = await enter(running_server(handler, _server_limits(settings)))
+            control = await enter(running_server(handler, _server_limits(settings)))
+            for listener in opened:
+                (control if listener.name == listeners.CONTROL else public).listen(listener)
+            self.listeners = tuple(listeners.address_of(one) for one in opened if one.name == listeners.PUBLIC)
+            yield public, control
+
+    async def _enter(self, state: str, status: str) -> None:
+        self.state = state
+        if state == "ready":
+            await self._manager.ready(status)
+        else:
+            await self._manager.status(status)
+        _log.info(state, version=__version__, listeners=self.listeners, control=str(self.settings.control))
+        self._events.publish(Event(EventKind.DAEMON_STATE, {"state": state}))
+
+    async def _watch_signals(self) -> None:
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async for number in signals:
+                if number == signal.SIGHUP:
+                    try:
+                        await self.reload()
+                    except ConfigurationError as error:
+                        _log.error("settings not reloaded", error=error.message)
+                else:
+                    self.stop()
+
+    def _driver_context(self, plugin: str) -> DriverContext:
+        settings = self.settings
+        return DriverContext(
+            data_directory=settings.data_directory / plugin,
+            runtime_directory=settings.runtime_directory / plugin,
+            settings=settings.plugins.get(plugin, {}),
+        )
+
+    def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
+        settings = self.settings
+        return CodecContext(
+            socket_watcher=watcher,
+            max_response_header_size=settings.max_response_header_size,
+            max_response_body_size=settings.max_response_body_size,
+            settings=settings.plugins.get(plugin, {}),
+        )
+
+
+@asynccontextmanager
+async def _background(task: Callable[[], object]) -> AsyncIterator[None]:
+    """Run `task` while in the context, and cancel it at the end."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(task)  # type: ignore[arg-type]
+        yield
+        nursery.cancel_scope.cancel()
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        memory=settings.memory,
+        cores=len(os.sched_getaffinity(0)),
+        max_pools=settings.max_pools,
+        max_waiting=settings.max_waiting,
+    )
+
+
+def _server_limits(settings: Settings) -> ServerLimits:
+    return ServerLimits(
+        request=RequestLimits(
+            start_line=settings.max_start_line, header=settings.max_header_size, body=settings.max_body_size
+        ),
+        read_timeout=settings.read_timeout,
+        idle_timeout=settings.idle_timeout,
+        write_timeout=settings.write_timeout,
+        max_connections=settings.max_connections,
+    )
+
+
+def _check_default_driver(name: str, drivers: Mapping[str, Driver]) -> None:
+    if name not in drivers:
+        known = ", ".join(sorted(drivers))
+        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}")
+
+
+def _raise_descriptor_limit() -> None:
+    """Take as many file descriptors as this user may have: each connection and each container needs some."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _make_directory(path: Path) -> None:
+    """Make the runtime directory, for this user alone. Raises ConfigurationError if it is somebody else's."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")

@@ -1,0 +1,352 @@
+"""The agent: a call comes in, a container is found for it; what dispatch decides is done here, and nothing is decided.
+
+Events of the running containers and calls go to the dispatcher, which answers with actions; they are done at once, in
+the task that reported the event, since each is no more than starting, waking or cancelling a task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from fnd import errors
+from fnd.dispatch import Assign, Dispatch, Launch, PoolSettings, Reject, RejectReason, Stop
+from fnd.ids import new_id
+from fnd.log import get_logger
+from fnd.runtime.call import Call
+from fnd.runtime.container import ContainerTask
+from fnd.runtime.events import Event, EventBus, EventKind
+from fnd.runtime.pool import FunctionPool, PoolTimeouts
+from fnd.runtime.statistics import AgentStatistics, ContainerStatistics, PoolStatistics
+
+if TYPE_CHECKING:
+    from fnd.catalog import FnVersion
+    from fnd.dispatch import Action, Pool, Slot
+    from fnd.hookspecs import Codec, Driver
+    from fnd.runtime.function_logs import FunctionLogs
+
+_REJECTIONS: Final[Mapping[RejectReason, type[errors.APIError]]] = {
+    RejectReason.TOO_LARGE: errors.TooLargeForMachine,
+    RejectReason.LINE_FULL: errors.TooManyRequests,
+    RejectReason.DRAINING: errors.Draining,
+}
+
+_log = get_logger(__name__)
+
+
+class Agent:
+    """Finds containers for calls. Made by `running_agent`; used on the trio thread alone."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        *,
+        drivers: Mapping[str, Driver],
+        codecs: Mapping[str, Codec],
+        default_driver: str,
+        timeouts: PoolTimeouts,
+        logs: FunctionLogs,
+        events: EventBus,
+        nursery: trio.Nursery,
+    ) -> None:
+        self._dispatch = dispatch
+        self._drivers = drivers
+        self._codecs = codecs
+        self._default_driver = default_driver
+        self._timeouts = timeouts
+        self._logs = logs
+        self._events = events
+        self._nursery = nursery
+        self._pools: dict[str, FunctionPool] = {}
+        self._ticking = trio.CancelScope()
+        self._calls_running = 0
+        self._calls_total = 0
+        self._launches_total = 0
+
+    # Calls.
+
+    def pool(self, version: FnVersion) -> FunctionPool:
+        """Return what calls of this version share, made at its first call.
+
+        Raises ImageUnusable if no driver here makes containers of its image, or no codec speaks its format.
+        """
+        pool = self._pools.get(version.key)
+        if pool is None or pool.decisions.forgotten:
+            pool = self._pools[version.key] = self._make_pool(version)
+        return pool
+
+    async def acquire(self, call: Call) -> ContainerTask:
+        """Return a container for `call`, at once if one is idle; `release` must follow.
+
+        Raises APIError if there will be none. Cancelled: the call has left the line, and no container is its own.
+        """
+        dispatch = self._dispatch
+        pool = call.pool
+        slot = dispatch.arrive(pool.decisions, call, call.arrived_at)
+        if dispatch.actions:
+            self._perform()
+        if slot is not None:
+            container: ContainerTask = slot.container
+            call.taken_at = call.arrived_at
+        else:
+            try:
+                container = await call.wait()
+            except trio.Cancelled:
+                dispatch.gone(call, trio.current_time())
+                self._perform()
+                raise
+            self._note_wait(call, container)
+        self._calls_running += 1
+        self._calls_total += 1
+        pool.calls += 1
+        container.begin(call)
+        return container
+
+    def _note_wait(self, call: Call, container: ContainerTask) -> None:
+        call.taken_at = trio.current_time()
+        call.cold = container.calls == 0 and container.ready_at > call.arrived_at
+        if call.cold:
+            call.launch = container.ready_at - max(container.launched_at, call.arrived_at)
+
+    def release(self, call: Call, container: ContainerTask) -> None:
+        """Give the container back, whatever became of the call."""
+        call.answered_at = now = trio.current_time()
+        self._calls_running -= 1
+        dispatch = self._dispatch
+        dispatch.finished(container.slot, container.end(), now)
+        if dispatch.actions:
+            self._perform()
+
+    def retire(self, version: FnVersion) -> None:
+        """The fn has changed or gone: this version serves who waits for it, and ends."""
+        pool = self._pools.pop(version.key, None)
+        if pool is not None:
+            self._dispatch.retire(pool.decisions, trio.current_time())
+            self._perform()
+
+    def drain(self) -> None:
+        """Reject who waits and stop what is idle; no container is launched any more."""
+        self._dispatch.drain(trio.current_time())
+        self._perform()
+
+    def _make_pool(self, version: FnVersion) -> FunctionPool:
+        fn = version.fn
+        scheme, separator, _ = fn.image.partition("://")
+        driver = self._drivers.get(scheme if separator else self._default_driver)
+        if driver is None:
+            known = ", ".join(sorted(self._drivers))
+            raise errors.ImageUnusable(f"No driver here starts images of {fn.image!r}; there are drivers for: {known}")
+        codec = self._codecs.get(fn.format)
+        if codec is None:
+            known = ", ".join(sorted(self._codecs))
+            raise errors.ImageUnusable(f"No codec here speaks the format {fn.format!r}; there are: {known}")
+        settings = PoolSettings(memory=fn.memory, idle_timeout=fn.idle_timeout, hot=codec.hot)
+        pool = FunctionPool(version, driver, codec, self._timeouts, self._events)
+        pool.decisions = self._dispatch.pool(pool, settings)
+        return pool
+
+    # What dispatch decides.
+
+    def _perform(self) -> None:
+        actions = self._dispatch.actions
+        while actions:
+            todo = tuple(actions)
+            actions.clear()
+            for action in todo:
+                self._do(action)
+        if self._dispatch.next_tick < self._ticking.deadline:
+            self._ticking.deadline = self._dispatch.next_tick
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Assign(call=call, slot=slot):
+                call.give(slot.container)
+            case Launch(slot=slot):
+                self._launch(slot)
+            case Stop(slot=slot):
+                slot.container.stop()
+            case Reject(call=call, reason=reason, error=error):
+                call.reject(_rejection(reason, error))
+
+    async def keep_time(self) -> None:
+        """Let the dispatcher look at what waits, whenever it asked to; until cancelled."""
+        while True:
+            self._ticking = trio.CancelScope(deadline=self._dispatch.next_tick)
+            with self._ticking:
+                await trio.sleep_forever()
+            self._dispatch.tick(trio.current_time())
+            self._perform()
+
+    # Containers.
+
+    def _launch(self, slot: Slot) -> None:
+        pool = _function_pool(slot.pool)
+        container_id = new_id()
+        fn = pool.version.fn
+        log = self._logs.open(container_id, fn.app_id, fn.id)
+        container = ContainerTask(self, pool, slot, container_id, log, trio.current_time())
+        slot.container = container
+        pool.launches += 1
+        self._launches_total += 1
+        self._publish(EventKind.CONTAINER_LAUNCHED, container)
+        self._nursery.start_soon(self._run_container, container)
+
+    async def _run_container(self, container: ContainerTask) -> None:
+        error: errors.APIError | None = None
+        try:
+            with container.log:
+                await container.run()
+            error = container.failure
+        except Exception:
+            # A driver or codec has broken its contract; the daemon outlives it.
+            _log.exception("container failed", container_id=container.id, fn_id=container.pool.version.fn.id)
+            error = errors.InternalError()
+        finally:
+            self._container_gone(container, error)
+
+    def _container_gone(self, container: ContainerTask, error: errors.APIError | None) -> None:
+        now = trio.current_time()
+        if error is not None and not container.ready:
+            container.pool.failures += 1
+            reason = container.exit.reason if container.exit is not None else ""
+            self._publish(EventKind.LAUNCH_FAILED, container, error=error.message, reason=reason)
+            self._dispatch.launch_failed(container.slot, error, now)
+        else:
+            self._publish(EventKind.CONTAINER_STOPPED, container, calls=container.calls, reason=_reason(container))
+        self._dispatch.stopped(container.slot, now)
+        self._perform()
+
+    def container_ready(self, container: ContainerTask) -> None:
+        """It can take calls. From its own task."""
+        now = trio.current_time()
+        self._publish(EventKind.CONTAINER_READY, container, seconds=now - container.launched_at)
+        self._dispatch.ready(container.slot, now)
+        self._perform()
+
+    def container_exited(self, container: ContainerTask) -> None:
+        """Its main process has ended. From its own task."""
+        if container.ready:
+            self._dispatch.exited(container.slot, trio.current_time())
+            self._perform()
+
+    def idle_deadline(self, container: ContainerTask) -> float:
+        """When it will have been idle for too long, if nothing happens; inf while it is busy."""
+        return self._dispatch.idle_deadline(container.slot)
+
+    def expire(self, container: ContainerTask) -> bool:
+        """Return whether it has been idle for too long and gets no call any more."""
+        expired = self._dispatch.expire(container.slot, trio.current_time())
+        self._perform()
+        return expired
+
+    def _publish(self, kind: EventKind, container: ContainerTask, **fields: str | float) -> None:
+        version = container.pool.version
+        common = {"container_id": container.id, "fn_id": version.fn.id, "fn_name": version.fn.name}
+        self._events.publish(Event(kind, {**common, "app_name": version.app.name, **fields}))
+        if kind is EventKind.LAUNCH_FAILED:
+            _log.warning(kind.value, **common, **fields)
+        else:
+            _log.info(kind.value, **common, **fields)
+
+    # What it says of itself.
+
+    def statistics(self) -> AgentStatistics:
+        """Return a snapshot of every pool and of the machine's capacity."""
+        now = trio.current_time()
+        memory = self._dispatch.capacity.memory
+        decisions = (*self._dispatch.pools.values(), *self._dispatch.retired)
+        pools = tuple(_pool_statistics(pool, now) for pool in decisions)
+        return AgentStatistics(
+            memory_limit=memory.limit,
+            memory_reserved=memory.reserved,
+            calls_running=self._calls_running,
+            calls_waiting=sum(pool.waiting for pool in pools),
+            calls_total=self._calls_total,
+            launches_total=self._launches_total,
+            pools=pools,
+        )
+
+
+def _function_pool(decisions: Pool) -> FunctionPool:
+    assert isinstance(decisions.key, FunctionPool)
+    return decisions.key
+
+
+def _pool_statistics(decisions: Pool, now: float) -> PoolStatistics:
+    pool = _function_pool(decisions)
+    app, fn, meter = pool.version.app, pool.version.fn, decisions.meter
+    return PoolStatistics(
+        app_id=app.id,
+        app_name=app.name,
+        fn_id=fn.id,
+        fn_name=fn.name,
+        image=fn.image,
+        format=fn.format,
+        memory=fn.memory,
+        idle_timeout=fn.idle_timeout,
+        retired=decisions.retired,
+        waiting=decisions.line.length,
+        calls=pool.calls,
+        failures=pool.failures,
+        launches=pool.launches,
+        mean_run=meter.mean_run if meter.runs else None,
+        mean_start=meter.mean_start if meter.starts else None,
+        containers=tuple(_container_statistics(slot, now) for slot in decisions.slots),
+    )
+
+
+def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
+    container: ContainerTask = slot.container
+    return ContainerStatistics(
+        id=container.id,
+        state=slot.state.value,
+        age=now - container.launched_at,
+        in_state=now - slot.since,
+        calls=container.calls,
+        pid=container.container.pid if container.container is not None else None,
+        call_id=container.call.id if container.call is not None else "",
+    )
+
+
+def _rejection(reason: RejectReason, error: object) -> errors.APIError:
+    if isinstance(error, errors.APIError):
+        return type(error)(error.message)  # one for each caller: a raised exception gathers a traceback
+    return _REJECTIONS.get(reason, errors.InternalError)()
+
+
+def _reason(container: ContainerTask) -> str:
+    if container.exit is None:
+        return "stopped"
+    ended = container.exit
+    return ended.reason or (f"signal {ended.signal}" if ended.signal is not None else f"exit code {ended.code}")
+
+
+@asynccontextmanager
+async def running_agent(
+    dispatch: Dispatch,
+    *,
+    drivers: Mapping[str, Driver],
+    codecs: Mapping[str, Codec],
+    default_driver: str,
+    timeouts: PoolTimeouts,
+    logs: FunctionLogs,
+    events: EventBus,
+) -> AsyncIterator[Agent]:
+    """Run an agent for as long as the context is open; leaving it ends every container and waits for their ends."""
+    async with trio.open_nursery() as nursery:
+        agent = Agent(
+            dispatch,
+            drivers=drivers,
+            codecs=codecs,
+            default_driver=default_driver,
+            timeouts=timeouts,
+            logs=logs,
+            events=events,
+            nursery=nursery,
+        )
+        nursery.start_soon(agent.keep_time)
+        yield agent
+        nursery.cancel_scope.cancel()

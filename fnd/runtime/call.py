@@ -1,0 +1,102 @@
+"""One call on its way: when it arrived, what it waited for, which container took it, and how long each part took."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from fnd import errors
+
+if TYPE_CHECKING:
+    from fnd.http.wire import Headers
+    from fnd.runtime.container import ContainerTask
+    from fnd.runtime.pool import FunctionPool
+
+
+class Call:
+    """A call, and its own place in the line: the dispatcher knows it by identity, the agent wakes it.
+
+    Moments are trio times in seconds.
+    """
+
+    __slots__ = (
+        "_error",
+        "_task",
+        "answered_at",
+        "arrived_at",
+        "cold",
+        "container",
+        "id",
+        "launch",
+        "pool",
+        "taken_at",
+    )
+
+    def __init__(self, call_id: str, pool: FunctionPool, arrived_at: float) -> None:
+        self.id = call_id
+        self.pool = pool
+        self.arrived_at = arrived_at
+        self.taken_at = 0.0
+        """When a container took it; 0 before."""
+        self.answered_at = 0.0
+        """When its container was given back; 0 before."""
+        self.launch = 0.0
+        """How much of the wait its container was being launched for it, seconds."""
+        self.cold = False
+        """Whether its container was launched while, or because, it waited."""
+        self.container: ContainerTask | None = None
+        self._error: errors.APIError | None = None
+        self._task: trio.lowlevel.Task | None = None
+
+    def give(self, container: ContainerTask) -> None:
+        """A container takes the call; its task wakes, if it sleeps already."""
+        self.container = container
+        self._wake()
+
+    def reject(self, error: errors.APIError) -> None:
+        """No container will take it; its task raises `error`."""
+        self._error = error
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._task is not None:
+            task, self._task = self._task, None
+            trio.lowlevel.reschedule(task)
+
+    async def wait(self) -> ContainerTask:
+        """Return the container that takes the call.
+
+        Raises APIError if it is rejected. Cancelled: no container has it; `give` and `reject` must not follow.
+        """
+        if self.container is None and self._error is None:
+            self._task = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort)
+        if self._error is not None:
+            raise self._error
+        assert self.container is not None
+        return self.container
+
+    def _abort(self, _: object) -> trio.lowlevel.Abort:
+        self._task = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def failed(self, error: errors.APIError) -> Headers:
+        """The call is answered with `error`; return what that answer carries beside the error's own headers."""
+        self.pool.call_failed(self, error)
+        return self.headers()
+
+    def headers(self) -> Headers:
+        """Return what every answer to the call carries beside its own headers."""
+        now = self.answered_at or trio.current_time()
+        if self.taken_at:
+            run = now - self.taken_at
+            queue = self.taken_at - self.arrived_at - self.launch
+        else:
+            run = 0.0
+            queue = now - self.arrived_at
+        return [
+            (b"Fn-Call-Id", self.id.encode("ascii")),
+            (b"Fnd-Timing", b"queue=%.6f;launch=%.6f;run=%.6f" % (queue, self.launch, run)),
+            (b"Fnd-Container", b"cold" if self.cold else b"warm"),
+        ]

@@ -1,0 +1,160 @@
+"""One container's task: start → ready → [idle → serve]* → stop, held open by `async with` from end to end.
+
+Calls do not run here: a call leases the container and speaks with its session in its own task. This task holds what
+the call uses, and waits for whichever comes first: the container's own exit, its idle deadline, or being stopped.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING, Final, Protocol
+
+import trio
+
+from fnd import errors
+from fnd.hookspecs import Container, Exit, Session
+
+if TYPE_CHECKING:
+    from fnd.dispatch import Slot
+    from fnd.runtime.call import Call
+    from fnd.runtime.function_logs import ContainerLog
+    from fnd.runtime.pool import FunctionPool
+
+_LAST_ANSWER_SECONDS: Final = 1.0
+"""How long a call may go on reading an answer after its container's main process has ended."""
+
+
+class Keeper(Protocol):
+    """The agent, as a container sees it: told of what happens, asked what to do."""
+
+    def container_ready(self, container: ContainerTask) -> None: ...
+    def container_exited(self, container: ContainerTask) -> None: ...
+    def idle_deadline(self, container: ContainerTask) -> float: ...
+    def expire(self, container: ContainerTask) -> bool: ...
+
+
+class ContainerTask:
+    """A container from the decision to launch it to its end. `slot` is its side in the dispatcher."""
+
+    __slots__ = (
+        "_given_back",
+        "_life",
+        "_session",
+        "call",
+        "calls",
+        "container",
+        "exit",
+        "failure",
+        "id",
+        "keeper",
+        "launched_at",
+        "log",
+        "pool",
+        "ready_at",
+        "slot",
+        "stopped_on_purpose",
+    )
+
+    def __init__(
+        self, keeper: Keeper, pool: FunctionPool, slot: Slot, container_id: str, log: ContainerLog, launched_at: float
+    ) -> None:
+        self.keeper = keeper
+        self.pool = pool
+        self.slot = slot
+        self.id = container_id
+        self.log = log
+        self.launched_at = launched_at
+        self.ready_at = inf
+        self.calls = 0
+        self.call: Call | None = None
+        """The call that has it."""
+        self.container: Container | None = None
+        self.exit: Exit | None = None
+        """How its main process ended, once it has."""
+        self.failure: errors.FunctionError | None = None
+        """Why it never became ready."""
+        self.stopped_on_purpose = False
+        self._session: Session | None = None
+        self._life = trio.CancelScope()
+        self._given_back = trio.Event()
+
+    @property
+    def session(self) -> Session:
+        """The conversation with it; there from ready on."""
+        assert self._session is not None
+        return self._session
+
+    @property
+    def ready(self) -> bool:
+        """Whether it ever could take calls."""
+        return self._session is not None
+
+    def begin(self, call: Call) -> None:
+        """A call has it from now on."""
+        self.call = call
+        self.calls += 1
+        self.log.begin_call(call.id)
+
+    def end(self) -> bool:
+        """The call gives it back. Return whether another may follow."""
+        self.call = None
+        self.log.end_call()
+        if self.exit is not None:
+            self._given_back.set()
+            return False
+        return self.session.reusable
+
+    def stop(self) -> None:
+        """End it, in whatever state it is; returns at once."""
+        self.stopped_on_purpose = True
+        self._life.cancel()
+
+    async def run(self) -> None:
+        """Live. Returns when everything of the container is gone; `failure` says why it never became ready.
+
+        Raises what a driver or codec raises against its contract. Cancelled: everything of it is gone, too.
+        """
+        with self._life:
+            try:
+                await self.pool.prepare()
+                spec = self.pool.spec(self.id, self.log)
+                async with self.pool.driver.start(spec) as self.container, trio.open_nursery() as nursery:
+                    nursery.start_soon(self._watch_exit, self.container, nursery.cancel_scope)
+                    try:
+                        await self._serve(self.container)
+                    except errors.FunctionError as error:
+                        self.failure = error
+                    nursery.cancel_scope.cancel()
+            except errors.FunctionError as error:
+                self.failure = error
+        if self.failure is None and not self.ready and not self.stopped_on_purpose:
+            self.failure = errors.ContainerFailed()
+
+    async def _watch_exit(self, container: Container, scope: trio.CancelScope) -> None:
+        self.exit = await container.wait()
+        self.keeper.container_exited(self)
+        if self.call is not None:
+            # Its answer may be on the way, complete: it is in the socket's buffer whatever became of the process.
+            with trio.move_on_after(_LAST_ANSWER_SECONDS):
+                await self._given_back.wait()
+        scope.cancel()
+
+    async def _serve(self, container: Container) -> None:
+        with trio.move_on_after(self.pool.timeouts.start) as starting:
+            async with self.pool.codec.open(container) as self._session:
+                starting.deadline = inf
+                self.ready_at = trio.current_time()
+                self.keeper.container_ready(self)
+                await self._until_idle_too_long()
+        if not self.ready and starting.cancelled_caught:
+            raise errors.ContainerStartTimedOut
+
+    async def _until_idle_too_long(self) -> None:
+        while True:
+            # A busy container has no deadline; it cannot have been idle for long before one idle time-out from now.
+            deadline = self.keeper.idle_deadline(self)
+            if deadline == inf:
+                deadline = trio.current_time() + self.pool.version.fn.idle_timeout
+            await trio.sleep_until(deadline)
+            if self.keeper.expire(self):
+                return
