@@ -275,6 +275,10 @@ class ConfigurationError(FndError):
     """A setting that is unknown, of the wrong type or out of range; the message names it and where it was read."""
 
 
+class ApplicationFailed(FndError):
+    """The ASGI application could not start, or failed while it stopped; the message has what it said."""
+
+
 class StoreTooNew(FndError):
     """The database was written by a newer fnd than this one."""
 

@@ -27,9 +27,12 @@ class HangupWatcher:
         self._callbacks: dict[int, Callable[[], None]] = {}
 
     def add(self, sock: socket.socket, hung_up: Callable[[], None]) -> None:
-        """Call `hung_up` once when the peer of `sock` has gone. `remove` it before `sock` is closed."""
-        self._callbacks[sock.fileno()] = hung_up
+        """Call `hung_up` when the peer of `sock` has gone, and maybe again. `remove` it before `sock` is closed.
+
+        Raises OSError.
+        """
         self._epoll.register(sock, _EVENTS)
+        self._callbacks[sock.fileno()] = hung_up
 
     def remove(self, sock: socket.socket) -> None:
         """Forget `sock`."""

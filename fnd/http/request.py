@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fnd.http.wire import Headers
 
 _MAX_HEADERS: Final = 256
+_MAX_CHUNKS: Final = 64
+_SLICE: Final = 4096
 
 
 @attrs.frozen(kw_only=True)
@@ -81,6 +83,11 @@ class Request:
             await self._connection.receive_body(self)
         return self.first
 
+    async def buffer(self, size: int) -> None:
+        """Wait until the body is complete or `size` bytes of it are at hand. Raises and cancels as `receive` does."""
+        while not self.complete and self.received < size:
+            await self._connection.receive_body(self)
+
     def header(self, name: bytes) -> bytes | None:
         """Return the first value of the header `name` (lower case), or None."""
         for key, value in self.headers:
@@ -93,59 +100,106 @@ class RequestParser:
     """Turns bytes into requests, in order. Its `on_…` methods are httptools' callbacks.
 
     `ready` has the requests whose headers are complete and which nobody has taken; `current` is the one whose body is
-    arriving.
+    arriving. However much arrives, it is parsed only as far as it is asked for: what a thousand small requests sent at
+    once would be as values is many times what they are as bytes.
     """
 
     __slots__ = (
         "_connection",
-        "_in_head",
         "_limits",
         "_overhead",
         "_parser",
         "_received",
+        "_unfed",
         "current",
         "error",
+        "in_head",
         "ready",
-        "upgraded",
     )
 
     def __init__(self, connection: Connection, limits: RequestLimits) -> None:
         self._connection = connection
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
-        self._in_head = False
         self._overhead = 0
         self._received = 0
+        self._unfed: memoryview | bytes = b""
+        self.in_head = False
+        """Whether a request has begun whose headers are not complete."""
         self.current: Request = Request(connection)
         self.ready: deque[Request] = deque()
         self.error: errors.APIError | None = None
-        self.upgraded = False
+        """What is wrong with the bytes after the requests in `ready`; then nothing more can be fed."""
 
     @property
-    def in_head(self) -> bool:
-        """Whether a request has begun whose headers are not complete."""
-        return self._in_head
+    def unfed(self) -> bool:
+        """Whether some of what has arrived is not parsed yet."""
+        return bool(self._unfed)
 
-    def feed(self, data: bytes) -> errors.APIError | None:
-        """Take what has arrived. Return, and keep in `error`, what is wrong with it; then nothing more can be fed."""
+    @property
+    def unread(self) -> bool:
+        """Whether the caller has sent something after the last request that was taken."""
+        return bool(self._unfed or self.ready or self.in_head or self.error)
+
+    def feed(self, data: bytes) -> None:
+        """Take what has arrived, when nothing is left of what came before."""
+        if len(data) <= _SLICE:
+            self._parse(data)
+        else:
+            self._unfed = memoryview(data)
+            self.advance()
+
+    def advance(self) -> None:
+        """Parse the next few kilobytes of what has arrived, or all that there is of a body whose length is known."""
+        unfed = self._unfed
+        size = self._body_left() or _SLICE
+        self._parse(unfed[:size])
+        unfed = unfed[size:]
+        if unfed and (left := self._body_left()):
+            self._parse(unfed[:left])
+            unfed = unfed[left:]
+        self._unfed = b"" if self.error is not None else unfed
+
+    def _body_left(self) -> int:
+        current = self.current
+        return 0 if current.complete or not current.length else current.length - current.received
+
+    def _parse(self, data: bytes | memoryview) -> None:
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
-            # Nobody here speaks another protocol. The request is answered as it stands, and is the last.
-            self.upgraded = True
+            self._ignore_upgrade()
         except httptools.HttpParserError as error:
             if self.error is None:
                 self.error = errors.BadRequest(f"Bad HTTP request: {error}")
         request = self.current
+        if len(request._chunks) > _MAX_CHUNKS:
+            request._chunks = [b"".join(request._chunks)]
         if request.complete or request.received != self._received:
             self._received = request.received
             self._overhead = 0
-            return self.error
+            return
         # Whatever is neither body nor the end of a request is held somewhere: a header, a chunk's extension, a trailer.
         self._overhead += len(data)
-        if self._overhead > self._limits.header + self._limits.start_line and self.error is None:
+        too_long = self._overhead > self._limits.header + self._limits.start_line + _SLICE
+        if self.error is None and (too_long or len(request.headers) > _MAX_HEADERS):
             self.error = errors.HeadersTooLarge()
-        return self.error
+        if self.error is not None and self.in_head:
+            request.headers.clear()
+
+    def _ignore_upgrade(self) -> None:
+        """Nobody here speaks another protocol: a request to change it is answered as it stands, and is the last.
+
+        Its body, which the parser takes for the other protocol, is lost to us, so that one with a body is refused.
+        """
+        request = self.current
+        request.keep_alive = False
+        if request.method == b"CONNECT":
+            self.error = errors.MethodNotAllowed("This is no proxy")
+        elif request.chunked or request.length:
+            self.error = errors.BadRequest("Only HTTP/1.1 is spoken here: send the request without Upgrade")
+        if self.error is not None:
+            self.ready.pop()
 
     def _refuse(self, error: errors.APIError) -> None:
         self.error = error
@@ -153,7 +207,7 @@ class RequestParser:
 
     def on_message_begin(self) -> None:
         self.current = Request(self._connection)
-        self._in_head = True
+        self.in_head = True
         self._overhead = self._received = 0
 
     def on_url(self, url: bytes) -> None:
@@ -163,13 +217,13 @@ class RequestParser:
             self._refuse(errors.TargetTooLong())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head:  # a trailer is no header: nobody has checked it
+        if self.in_head:  # a trailer is no header: nobody has checked it
             self.current.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         request = self.current
         parser = self._parser
-        self._in_head = False
+        self.in_head = False
         request.method = parser.get_method()
         request.version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
@@ -185,29 +239,33 @@ class RequestParser:
                 case 4 if name.lower() == b"host":
                     hosts += 1
                 case 6 if name.lower() == b"expect":
-                    if value.lower() != b"100-continue":
+                    if value.strip().lower() != b"100-continue":
                         self._refuse(errors.ExpectationFailed())
                     request.expects_continue = request.version != "1.0"
                 case 14 if name.lower() == b"content-length":
                     lengths += 1
-                    if not value.isdigit() or len(value) > 19:
+                    digits = value.strip()
+                    if not digits.isdigit() or len(digits) > 19:
                         self._refuse(errors.BadRequest("Bad Content-Length header"))
-                    request.length = int(value)
+                    request.length = int(digits)
                 case 17 if name.lower() == b"transfer-encoding":
-                    if request.chunked or value.lower() != b"chunked" or request.version == "1.0":
+                    if request.chunked or value.strip().lower() != b"chunked" or request.version == "1.0":
                         self._refuse(errors.BadRequest("Only one Transfer-Encoding, chunked, is understood"))
                     request.chunked = True
-                    request.length = None
                 case _:
                     pass
+        if request.version not in ("1.1", "1.0"):
+            self._refuse(errors.BadRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here"))
         if size > self._limits.header or len(request.headers) > _MAX_HEADERS:
             self._refuse(errors.HeadersTooLarge())
         if hosts != 1 and (hosts or request.version == "1.1"):
             self._refuse(errors.BadRequest("A request has one Host header"))
         if lengths > 1 or (lengths and request.chunked):
             self._refuse(errors.BadRequest("Conflicting Content-Length and Transfer-Encoding headers"))
-        if request.version not in ("1.1", "1.0"):
-            self._refuse(errors.BadRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here"))
+        if b"#" in request.target:
+            self._refuse(errors.BadRequest("A request target has no fragment"))
+        if request.chunked:
+            request.length = None
         if self._limits.body and request.length is not None and request.length > self._limits.body:
             self._refuse(errors.BodyTooLarge())
 

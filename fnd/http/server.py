@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
+import structlog
 import trio
 
 from fnd.alarms import Alarms
@@ -21,6 +22,8 @@ _ACCEPT_BATCH: Final = 64
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _OUT_OF_RESOURCES_PAUSE: Final = 0.1
 _UCRED: Final = struct.Struct("iII")
+
+_log = structlog.get_logger("fnd.http")
 
 
 @attrs.frozen(kw_only=True)
@@ -113,24 +116,29 @@ class Server:
                 if error.errno in _OUT_OF_RESOURCES:
                     return False
                 continue
-            self._nursery.start_soon(self._serve, sock, listener.name)
+            # Counted at once: several listeners accept before the first of these tasks runs.
+            connection = Connection(self, sock, listener.name)
+            self._connections.add(connection)
+            self._nursery.start_soon(self._serve, sock, connection)
         return True
 
-    async def _serve(self, sock: socket.socket, listener: str) -> None:
-        sock.setblocking(False)
-        peer_uid = None
-        if sock.family == socket.AF_UNIX:
-            _, peer_uid, _ = _UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size))
-        else:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection = Connection(self, sock, listener, peer_uid)
-        self._connections.add(connection)
-        self._hangups.add(sock, connection.hung_up)
+    async def _serve(self, sock: socket.socket, connection: Connection) -> None:
         try:
+            sock.setblocking(False)
+            if sock.family == socket.AF_UNIX:
+                credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+                _, connection.peer_uid, _ = _UCRED.unpack(credentials)
+            else:
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            self._hangups.add(sock, connection.hung_up)
             if self._draining:
                 connection.drain()
             await connection.serve(self._handler, before_close=self._hangups.remove)
+        except OSError as error:
+            # The machine has no memory to watch one more, or the peer was gone before we began.
+            _log.warning("connection lost", error=str(error))
         finally:
+            sock.close()
             self._connections.discard(connection)
             self._one_closed.set()
             self._one_closed = trio.Event()

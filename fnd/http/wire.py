@@ -7,6 +7,7 @@ is sent by one system call with no pass through the scheduler.
 from __future__ import annotations
 
 import socket
+import struct
 import time
 from email.utils import formatdate
 from http import HTTPStatus
@@ -74,6 +75,9 @@ def encode_chunk(data: bytes) -> bytes:
     """Return `data`, not empty, as one chunk of a chunked body."""
     return b"%x\r\n%b\r\n" % (len(data), data)
 
+
+RESET_ON_CLOSE: Final = struct.pack("ii", 1, 0)
+"""The SO_LINGER value that makes close() a reset, socket(7)."""
 
 LAST_CHUNK: Final = b"0\r\n\r\n"
 

@@ -1,0 +1,193 @@
+"""The answering half of a connection: heads and bodies to bytes on the socket, framed so that their end is certain."""
+
+from __future__ import annotations
+
+import enum
+import json
+import socket
+from math import inf
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from fnd import errors
+from fnd.alarms import Alarm, Alarms
+from fnd.http import wire
+
+if TYPE_CHECKING:
+    from fnd.http.request import Request
+    from fnd.http.wire import Headers
+
+
+class Answer(enum.Enum):
+    """How far the answer to the request in hand has come."""
+
+    NONE = enum.auto()
+    STARTED = enum.auto()
+    """Its head is out; an error can only be told by closing."""
+    DONE = enum.auto()
+
+
+class Subject(Protocol):
+    """What a request turned out to be about: told of the error that ends it, whoever found that."""
+
+    def failed(self, error: errors.APIError) -> Headers:
+        """The request ends with `error`; return what its answer carries beside the error's own headers."""
+
+
+class AnswerWriter(Alarm):
+    """Writes the answer to the request in hand, one at a time, whole or in parts.
+
+    `about` is the handler's to set; it is for the request in hand alone.
+    """
+
+    __slots__ = (
+        "_answer",
+        "_chunked",
+        "_closing",
+        "_left",
+        "_request",
+        "_sock",
+        "_until_close",
+        "_without_body",
+        "_write_deadline",
+        "_write_timeout",
+        "about",
+    )
+
+    def __init__(self, alarms: Alarms, sock: socket.socket, write_timeout: float) -> None:
+        super().__init__(alarms)
+        self._sock = sock
+        self._write_timeout = write_timeout
+        self._write_deadline = inf
+        self.about: Subject | None = None
+        self._request: Request | None = None
+        self._answer = Answer.DONE
+        self._closing = False
+        self._chunked = False
+        self._left: int | None = None
+        self._until_close = False
+        self._without_body = False
+
+    @property
+    def answering(self) -> bool:
+        """Whether an answer has begun that is not at its end."""
+        return self._answer is Answer.STARTED
+
+    async def respond_error(self, error: errors.APIError) -> None:
+        """Answer with the error's status and message, as JSON. Raises and, cancelled, leaves what `respond` does."""
+        headers = [(b"Content-Type", b"application/json; charset=utf-8")]
+        headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in error.headers]
+        headers += self._failed(error)
+        await self.respond(error.status, headers, json.dumps({"message": error.message}).encode("utf-8"))
+
+    def _failed(self, error: errors.APIError) -> Headers:
+        about, self.about = self.about, None
+        return [] if about is None else about.failed(error)
+
+    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer whole; `headers` without framing ones. Cancelled: an unknown part is out, and the connection ends.
+
+        Raises CallerGone.
+        """
+        framing = b"" if wire.has_no_body(status) else b"Content-Length: %d\r\n" % len(body)
+        parts = self._head(status, headers, framing)
+        if body and framing and not self._is_head():
+            parts.append(body)
+        await self._send(b"".join(parts))
+        self._answer = Answer.DONE
+
+    async def start_response(self, status: int, headers: Headers, length: int | None) -> None:
+        """Begin an answer whose body follows through `send_body` and ends with `end_response`; None: length unknown.
+
+        Raises CallerGone. Cancelled, here and in the body: the connection ends.
+        """
+        self._chunked = self._until_close = False
+        self._left = length
+        self._without_body = wire.has_no_body(status) or self._is_head()
+        if wire.has_no_body(status):
+            framing = b""
+        elif length is not None:
+            framing = b"Content-Length: %d\r\n" % length
+        elif self._request is not None and self._request.version == "1.0":
+            framing = b""
+            self._closing = self._until_close = True
+        else:
+            framing = b"Transfer-Encoding: chunked\r\n"
+            self._chunked = True
+        await self._send(b"".join(self._head(status, headers, framing)))
+
+    async def send_body(self, data: bytes) -> None:
+        """Send the next part of the body; returns when the socket has taken it, which is the back-pressure."""
+        if not data or self._without_body:
+            return
+        if self._left is not None:
+            if len(data) > self._left:
+                raise RuntimeError(f"a part of {len(data)} bytes for the {self._left} left of the answer's body")
+            self._left -= len(data)
+        await self._send(wire.encode_chunk(data) if self._chunked else data)
+
+    async def end_response(self) -> None:
+        """End the answer that `start_response` began."""
+        if not self._without_body:
+            if self._left:
+                raise RuntimeError(f"the answer ends {self._left} bytes before its length")
+            if self._chunked:
+                await self._send(wire.LAST_CHUNK)
+        self._answer = Answer.DONE
+
+    def abort(self) -> None:
+        """Give up an answer that has begun: the caller sees the connection end before the answer does."""
+        self._closing = True
+
+    def _head(self, status: int, headers: Headers, framing: bytes) -> list[bytes]:
+        if self._answer is not Answer.NONE:
+            raise RuntimeError("the request is answered already")
+        self._answer = Answer.STARTED
+        parts = [wire.status_line(status)]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts += (wire.date_header(), framing)
+        if self._closing:
+            parts.append(b"Connection: close\r\n\r\n")
+        elif self._request is not None and self._request.version == "1.0":
+            parts.append(b"Connection: keep-alive\r\n\r\n")
+        else:
+            parts.append(b"\r\n")
+        return parts
+
+    def _is_head(self) -> bool:
+        return self._request is not None and self._request.method == b"HEAD"
+
+    async def _send(self, data: bytes) -> None:
+        sock = self._sock
+        try:
+            sent = sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as reset:
+            raise errors.CallerGone from reset
+        if sent < len(data):
+            await self._send_rest(memoryview(data)[sent:])
+
+    async def _send_rest(self, rest: memoryview) -> None:
+        try:
+            while rest:
+                # Each part that the caller takes buys it time: what is limited is standing still.
+                self._write_deadline = trio.current_time() + self._write_timeout
+                if self._write_deadline < self.deadline:
+                    self.set_deadline(self._write_deadline)
+                await trio.lowlevel.wait_writable(self._sock)
+                try:
+                    rest = rest[self._sock.send(rest) :]
+                except (BlockingIOError, InterruptedError):
+                    continue
+        except OSError as reset:
+            raise errors.CallerGone from reset
+        finally:
+            self._write_deadline = inf
+
+    def _make_end_unmistakable(self) -> None:
+        """Before closing: where only the end of the connection ends the body, let an early end be a reset."""
+        if self._until_close and self._answer is Answer.STARTED:
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, wire.RESET_ON_CLOSE)
