@@ -85,7 +85,10 @@ class Builder:
             self._spool.mkdir(mode=0o700, parents=True, exist_ok=True)
             return Path(tempfile.mkdtemp(dir=self._spool))
 
-        directory = await trio.to_thread.run_sync(make)
+        try:
+            directory = await trio.to_thread.run_sync(make)
+        except OSError as error:
+            raise self._no_room(error) from error
         try:
             yield directory
         finally:
@@ -100,9 +103,12 @@ class Builder:
             await trio.to_thread.run_sync(unpack, archive, source, self._limits)
             await trio.to_thread.run_sync(archive.unlink)
         except OSError as error:
-            raise InternalError(f"The function cannot be stored in {self._spool}: {error.strerror}") from error
+            raise self._no_room(error) from error
         if not any((source / name).is_file() for name in FUNCTION_FILE_NAMES):
             raise BadRequest("The archive has no func.yaml at its top")
+
+    def _no_room(self, error: OSError) -> InternalError:
+        return InternalError(f"The function cannot be stored in {self._spool}: {error.strerror}")
 
     async def _spool_body(self, receive: Receive, file: IO[bytes]) -> None:
         size = 0
