@@ -201,6 +201,7 @@ class Daemon:
                 logs=self._logs,
                 events=self._events,
             )
+            await trio.to_thread.run_sync(services.builder.clear)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
