@@ -139,7 +139,7 @@ def _wait_until_none(daemon: Daemon, patience: float) -> None:
         if not running:
             return
         for event in events:
-            if event["kind"] == "container.stopped":
+            if event["kind"] in ("container.stopped", "container.launch_failed"):
                 running.discard(event["container_id"])
                 if not running:
                     return
