@@ -169,6 +169,7 @@ def _listening_socket(descriptor: int, name: str) -> socket.socket:
         raise ConfigurationError(f"descriptor {descriptor} ({name}) from systemd is no socket: {error}") from error
     known = sock.family in (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX) and sock.type == socket.SOCK_STREAM
     if not known or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.close()
         raise ConfigurationError(
             f"descriptor {descriptor} ({name}) from systemd is not a listening stream socket: "
             "the socket unit needs ListenStream= and Accept=no"
