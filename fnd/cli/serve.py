@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from fnd.config import SETTINGS, Setting, Settings, load_settings
+from fnd.config import SETTINGS, Setting, load_settings
 from fnd.setting_kinds import Switch
 
 
@@ -37,13 +37,9 @@ def _option(setting: Setting) -> click.Option:
 def _serve(config: Path | None, **flags: Any) -> None:
     if flags["control"] is None:  # `fnd --control PATH serve` means it, too
         flags["control"] = click.get_current_context().find_root().obj
-    environment = dict(os.environ)  # the daemon takes out of its own what is not for functions; a reload needs it
-
-    def load() -> Settings:
-        return load_settings(flags, config, environment)
-
-    load()  # a wrong option is told at once, and not after the daemon's modules are loaded
-    from fnd import daemon
+    load = partial(load_settings, flags, config, dict(os.environ))
+    load()
+    from fnd import daemon  # only now, so that a wrong option is told at once
 
     daemon.run(load)
 
