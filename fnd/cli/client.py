@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,29 +10,21 @@ from typing import Any, Final, Self
 
 import httpx
 
+from fnd.cli.control_socket import CONNECT_TIMEOUT, connect, not_reachable
 from fnd.cli.exits import NotReachable, RequestFailed
-from fnd.config import default_runtime_directory
 
-CONNECT_TIMEOUT: Final = 5.0
 READ_TIMEOUT: Final = 60.0
 PER_PAGE: Final = 100
 _ERROR_BODY_LIMIT: Final = 64 * 1024
 
 
-def control_path(given: Path | None, environment: Mapping[str, str] = os.environ) -> Path:
-    """Return the control socket a daemon started with the same environment would have, unless one is given."""
-    if given is not None:
-        return given
-    if runtime := environment.get("FND_RUNTIME_DIRECTORY"):
-        return Path(runtime) / "control.sock"
-    return default_runtime_directory(environment) / "control.sock"
-
-
 class Daemon:
-    """One daemon, by its control socket. Close it, or use it in a `with`."""
+    """One daemon, by its control socket. Close it, or use it in a `with`. Every method raises NotReachable."""
 
     def __init__(self, control: Path) -> None:
+        """Find it. Raises NotReachable if nobody answers."""
         self.control = control
+        connect(control).close()  # tells better than httpx what is wrong
         self._http = httpx.Client(
             transport=httpx.HTTPTransport(uds=str(control)),
             base_url="http://localhost",
@@ -115,11 +106,7 @@ class Daemon:
 
     def _unreachable(self, error: httpx.HTTPError) -> NotReachable:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            why = _connect_problem(self.control, error)
-            return NotReachable(
-                f"No daemon answers at {self.control} ({why}): "
-                "start one with fnd serve, or name its socket with --control"
-            )
+            return not_reachable(self.control, str(error))
         if isinstance(error, httpx.ReadTimeout):
             return NotReachable(f"The daemon at {self.control} has not answered within {READ_TIMEOUT:g} s")
         return NotReachable(f"The daemon at {self.control} ended the conversation: {error}")
@@ -127,14 +114,6 @@ class Daemon:
 
 def _query(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
     return {name: value for name, value in query.items() if value is not None}
-
-
-def _connect_problem(control: Path, error: Exception) -> str:
-    if not control.exists():
-        return "there is no such socket"
-    if not os.access(control, os.R_OK | os.W_OK):
-        return "only its owner and root may use it"
-    return str(error)
 
 
 def raise_for_status(response: httpx.Response) -> None:

@@ -12,7 +12,8 @@ import click
 from rich.console import Group
 from rich.text import Text
 
-from fnd.cli.client import Daemon, control_path
+from fnd.cli.client import Daemon
+from fnd.cli.control_socket import control_path
 from fnd.cli.exits import ExitCode, NotReachable
 from fnd.cli.options import config_file_option
 from fnd.cli.output import JSON, output_option, protection_table, stdout, table, write_json

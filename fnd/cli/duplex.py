@@ -13,10 +13,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from fnd.cli.control_socket import connect
 from fnd.cli.exits import FunctionFailedCall, NotReachable
 
 _PART: Final = 64 * 1024
-_CONNECT_TIMEOUT: Final = 5.0
 
 
 class Answer:
@@ -45,7 +45,8 @@ def call(control: Path, path: str, headers: Mapping[str, str], body: BinaryIO | 
 
     Raises NotReachable.
     """
-    connection = _Connection(control)
+    connection = http.client.HTTPConnection("localhost")
+    connection.sock = connect(control)
     with closing(connection):
         try:
             connection.putrequest("POST", path)
@@ -58,22 +59,8 @@ def call(control: Path, path: str, headers: Mapping[str, str], body: BinaryIO | 
                 threading.Thread(target=_send, args=(connection.sock, body), daemon=True).start()
             response = connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            raise NotReachable(
-                f"No daemon answers at {control} ({error}): start one with fnd serve, or name its socket with --control"
-            ) from error
+            raise NotReachable(f"The daemon at {control} ended the conversation: {error}") from error
         yield Answer(response)
-
-
-class _Connection(http.client.HTTPConnection):
-    def __init__(self, control: Path) -> None:
-        super().__init__("localhost")
-        self._control = control
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_CONNECT_TIMEOUT)
-        self.sock.connect(str(self._control))
-        self.sock.settimeout(None)
 
 
 def _send(connection: socket.socket, body: BinaryIO) -> None:

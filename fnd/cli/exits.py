@@ -37,6 +37,15 @@ class CommandError(FndError):
     code: ClassVar[ExitCode] = ExitCode.FAILED
 
 
+class OutputClosed(CommandError):
+    """Who read the output went away; nobody is told."""
+
+    code = ExitCode.BROKEN_PIPE
+
+    def __init__(self) -> None:
+        super().__init__("")
+
+
 class RequestFailed(CommandError):
     """The daemon answered, and not with success."""
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 import click
 
-from fnd.cli.client import control_path
+from fnd.cli.control_socket import control_path
 from fnd.cli.duplex import Answer, call
 from fnd.cli.exits import FunctionFailedCall, RequestFailed
 from fnd.cli.lookup import find_app, find_fn

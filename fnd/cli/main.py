@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import click
 
-from fnd.cli.exits import MEANINGS, CommandError, ExitCode
+from fnd.cli.exits import MEANINGS, CommandError, ExitCode, OutputClosed
 from fnd.errors import ConfigurationError, FndError
 
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
@@ -65,6 +65,12 @@ class LazyGroup(click.Group):
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # which click would make an exit code of its own from
+            raise OutputClosed from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
@@ -103,16 +109,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         click.echo("Interrupted", err=True)
         return ExitCode.INTERRUPTED
+    except OutputClosed as error:
+        # Else the interpreter would complain when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return error.code
     except CommandError as error:
         return _failed(error, error.code)
     except ConfigurationError as error:
         return _failed(error, ExitCode.USAGE)
     except FndError as error:
         return _failed(error, ExitCode.FAILED)
-    except BrokenPipeError:
-        # Else the interpreter would complain when it flushes at its end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.BROKEN_PIPE
     except OSError as error:
         about = f"{error.filename}: " if error.filename else ""
         return _failed(CommandError(f"{about}{error.strerror or error}"), ExitCode.FAILED)

@@ -9,7 +9,8 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from fnd.cli.client import Daemon, control_path
+from fnd.cli.client import Daemon
+from fnd.cli.control_socket import control_path
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
