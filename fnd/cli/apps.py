@@ -8,7 +8,7 @@ import click
 
 from fnd.cli.lookup import find_app
 from fnd.cli.options import annotation_option, config_option, daemon_of, given
-from fnd.cli.output import JSON, fields, output_option, stdout, table, write_json
+from fnd.cli.output import JSON, output_option, stdout, table, thing, write_json
 
 
 @click.group
@@ -96,4 +96,4 @@ def _show(app: dict[str, Any], output: str) -> None:
     if output == JSON:
         write_json(app)
     else:
-        stdout().print(fields(app.items()))
+        stdout().print(thing(app))

@@ -16,7 +16,7 @@ from fnd.cli.client import Daemon
 from fnd.cli.control_socket import control_path
 from fnd.cli.exits import ExitCode, NotReachable
 from fnd.cli.options import config_file_option
-from fnd.cli.output import JSON, output_option, protection_table, stdout, table, write_json
+from fnd.cli.output import JSON, output_option, protection, stdout, table, write_json
 from fnd.errors import FndError
 
 if TYPE_CHECKING:
@@ -104,5 +104,5 @@ def _for_people(who: str, diagnosis: dict[str, Any]) -> Group:
     return Group(
         Text(f"Found by {who}.\n"),
         table(["CHECK", "", "FOUND", "WHAT TO DO"], rows),
-        *(protection_table(driver) for driver in diagnosis["drivers"]),
+        *(protection(driver) for driver in diagnosis["drivers"]),
     )

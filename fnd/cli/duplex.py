@@ -6,12 +6,13 @@ httpx sends all of a body before it reads, so that a function which streams woul
 from __future__ import annotations
 
 import http.client
+import os
 import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from fnd.cli.control_socket import connect
 from fnd.cli.exits import FunctionFailedCall, NotReachable
@@ -40,8 +41,8 @@ class Answer:
 
 
 @contextmanager
-def call(control: Path, path: str, headers: Mapping[str, str], body: BinaryIO | None) -> Iterator[Answer]:
-    """POST to the daemon at `control`; `body` is read to its end, in a thread, by the time the answer is complete.
+def call(control: Path, path: str, headers: Mapping[str, str], body: int | None) -> Iterator[Answer]:
+    """POST to the daemon at `control`; the file descriptor `body` is read, in a thread, until its end or the answer's.
 
     Raises NotReachable.
     """
@@ -52,9 +53,9 @@ def call(control: Path, path: str, headers: Mapping[str, str], body: BinaryIO | 
             connection.putrequest("POST", path)
             for name, value in headers.items():
                 connection.putheader(name, value)
-            connection.putheader(*(("Transfer-Encoding", "chunked") if body else ("Content-Length", "0")))
+            connection.putheader(*(("Transfer-Encoding", "chunked") if body is not None else ("Content-Length", "0")))
             connection.endheaders()
-            if body:
+            if body is not None:
                 # A daemon thread: nobody waits for input that the answer did not wait for.
                 threading.Thread(target=_send, args=(connection.sock, body), daemon=True).start()
             response = connection.getresponse()
@@ -63,9 +64,10 @@ def call(control: Path, path: str, headers: Mapping[str, str], body: BinaryIO | 
         yield Answer(response)
 
 
-def _send(connection: socket.socket, body: BinaryIO) -> None:
+def _send(connection: socket.socket, body: int) -> None:
     try:
-        while part := body.read1(_PART):  # type: ignore[attr-defined]
+        # Straight from the descriptor: a buffered file that is being read cannot be closed at the command's end.
+        while part := os.read(body, _PART):
             connection.sendall(b"%x\r\n%b\r\n" % (len(part), part))
         connection.sendall(b"0\r\n\r\n")
     except OSError:

@@ -9,7 +9,7 @@ import click
 
 from fnd.cli.lookup import find_app, find_fn
 from fnd.cli.options import annotation_option, config_option, daemon_of, given
-from fnd.cli.output import JSON, fields, output_option, stdout, table, write_json
+from fnd.cli.output import JSON, output_option, stdout, table, thing, write_json
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -116,4 +116,4 @@ def _show(fn: dict[str, Any], output: str) -> None:
     if output == JSON:
         write_json(fn)
     else:
-        stdout().print(fields(fn.items()))
+        stdout().print(thing(fn))

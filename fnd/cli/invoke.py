@@ -46,7 +46,7 @@ def invoke(
     fn_id = find_fn(daemon, find_app(daemon, app), fn)["id"]
     if content_type is not None:
         headers["Content-Type"] = content_type
-    body = None if sys.stdin.isatty() else sys.stdin.buffer
+    body = None if sys.stdin.isatty() else sys.stdin.fileno()
     with call(control_path(ctx.find_root().obj), f"/invoke/{fn_id}", headers, body) as answer:
         if verbose:
             click.echo("".join(f"{name}: {value}\n" for name, value in answer.headers.items()), err=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -78,6 +78,18 @@ def fields(values: Iterable[tuple[str, Cell]]) -> Table:
     return made
 
 
+def thing(values: Mapping[str, Any]) -> Table:
+    """Return an app, a fn or a trigger: its name first, mappings an entry a line, without what is empty."""
+    in_order = {"name": "", "id": ""} | dict(values)
+    return fields((name, _value(value)) for name, value in in_order.items() if value not in ("", {}, None))
+
+
+def _value(value: Any) -> Cell:
+    if not isinstance(value, dict):
+        return value
+    return "\n".join(f"{key}={entry if isinstance(entry, str) else json.dumps(entry)}" for key, entry in value.items())
+
+
 def _text(cell: Cell) -> Text:
     if isinstance(cell, Text):
         return cell
@@ -104,17 +116,10 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86_400:.3g} d"
 
 
-def protection_table(driver: dict[str, Any]) -> Table:
+def protection(driver: Mapping[str, Any]) -> Group:
     """Return what protects a driver's containers on this machine, and what does not."""
     rows = [
-        [
-            protection["name"],
-            Text("yes", "green") if protection["in_force"] else Text("no", "yellow"),
-            protection["by"],
-        ]
-        for protection in driver["protection"]
+        [one["name"], Text("yes", "green") if one["in_force"] else Text("no", "yellow"), one["by"]]
+        for one in driver["protection"]
     ]
-    made = table([f"{driver['scheme']} containers", "PROTECTED", "BY"], rows)
-    made.title = " "
-    made.title_justify = "left"
-    return made
+    return Group(Text(""), table([f"{driver['scheme'].upper()} CONTAINERS", "PROTECTED", "BY"], rows))

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from fnd.cli.options import daemon_of
-from fnd.cli.output import JSON, duration, fields, output_option, protection_table, stdout, write_json
+from fnd.cli.output import JSON, duration, fields, output_option, protection, stdout, write_json
 
 
 @click.command
@@ -43,7 +43,7 @@ def _for_people(now: dict[str, Any]) -> Group:
                 ("default driver", now["default_driver"]),
             ]
         ),
-        *(protection_table(driver) for driver in now["drivers"]),
+        *(protection(driver) for driver in now["drivers"]),
     )
 
 

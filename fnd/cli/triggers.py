@@ -8,7 +8,7 @@ import click
 
 from fnd.cli.lookup import find_app, find_fn, find_trigger
 from fnd.cli.options import annotation_option, daemon_of, given
-from fnd.cli.output import JSON, fields, output_option, stdout, table, write_json
+from fnd.cli.output import JSON, output_option, stdout, table, thing, write_json
 
 
 @click.group
@@ -117,4 +117,4 @@ def _show(trigger: dict[str, Any], output: str) -> None:
     if output == JSON:
         write_json(trigger)
     else:
-        stdout().print(fields(trigger.items()))
+        stdout().print(thing(trigger))
