@@ -29,7 +29,7 @@ SWEEP_PART: Final = 16
 MAX_HISTORY: Final = 4 << 20
 """Bytes of history that one `read` returns at most, as kept on disk."""
 
-_IDENTIFIER = re.compile(r"[0-9A-Za-z]{1,64}", re.ASCII)
+_IDENTIFIER = re.compile(r"[0-9A-Za-z_-]{1,64}", re.ASCII)
 _encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 
 
