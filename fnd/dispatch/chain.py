@@ -43,6 +43,19 @@ class Chain(Generic[MemberT]):
         self.last = member
         self.length += 1
 
+    def pop(self) -> MemberT | None:
+        """Take out and return the last member; None if there is none."""
+        last = self.last
+        if last is None:
+            return None
+        self.last = previous = last.previous
+        if previous is None:
+            self.first = None
+        else:
+            previous.next = None
+        self.length -= 1
+        return last
+
     def remove(self, member: MemberT) -> None:
         """Take out `member`, which stands in this chain, wherever it is."""
         previous = member.previous

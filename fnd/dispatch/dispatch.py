@@ -57,15 +57,14 @@ class Dispatch:
     # Events about calls.
 
     def arrive(self, pool: Pool, call: object, now: float) -> Slot | None:
-        """Give the call an idle container at once, or let it wait: an Assign or a Reject is there already or will follow.
+        """Give the call an idle container at once, or None: an Assign or a Reject is there already or will follow.
 
         `call` is any hashable object, unique among the calls that wait.
         """
-        slot = pool.idle.last
+        slot = pool.idle.pop()
         if slot is None:
             self._line_up(pool, call, now)
             return None
-        pool.idle.remove(slot)
         slot.state = _BUSY
         slot.since = now
         slot.call = call
@@ -107,8 +106,6 @@ class Dispatch:
             self._stop(slot, now)
         else:
             self._rest(slot, now)
-            if self.capacity.blocked is _CAPACITY:
-                self.capacity.grant(now)
 
     def why(self, call: object) -> WaitReason | None:
         """Return what a waiting call waits for; None if it does not wait."""
@@ -250,9 +247,14 @@ class Dispatch:
         assert call not in self._waiters, "a call waits once"
         self._waiters[call] = waiter
         pool.line.append(waiter)
-        self._empty.pop(pool, None)
-        self._review(pool, now)
-        if not pool.ready and pool.claim is None:
+        if pool.line.length == 1:
+            self._empty.pop(pool, None)
+            self._review(pool, now)
+        elif pool.enlarging:
+            self._review(pool, now)
+        if pool.claim is not None:
+            waiter.why = self.capacity.blocked or _CAPACITY
+        elif not (pool.busy or pool.idle.length):
             waiter.why = WaitReason.BACK_OFF if pool.failures.backing_off(now) else WaitReason.HERD_GATE
 
     def _refusal(self, pool: Pool, now: float) -> RejectReason | None:
@@ -287,7 +289,8 @@ class Dispatch:
         pool.line.remove(waiter)
         call = waiter.call
         del self._waiters[call]
-        slot.move(_BUSY, now)
+        slot.state = _BUSY
+        slot.since = now
         slot.call = call
         slot.calls += 1
         pool.busy += 1
@@ -296,7 +299,9 @@ class Dispatch:
 
     def _hand_over(self, slot: Slot, now: float) -> None:
         """A container came free and calls of its pool wait: the first gets it, unless another pool's turn has come."""
-        if self.capacity.blocked is not _CAPACITY:
+        if slot.pool.receding:
+            self._stop(slot, now)
+        elif self.capacity.blocked is not _CAPACITY:
             self._assign(slot, now)
         elif self.capacity.yields(slot.pool, now):
             self._stop(slot, now)
@@ -316,10 +321,13 @@ class Dispatch:
         pool = slot.pool
         slot.state = _IDLE
         slot.since = now
-        slot.inflation = self.capacity.evictions.clock
+        capacity = self.capacity
+        slot.inflation = capacity.evictions.clock
         pool.idle.append(slot)
         if not pool.offered:
-            self.capacity.evictions.offer(pool, now)
+            capacity.evictions.offer(pool, now)
+        if capacity.blocked is _CAPACITY:
+            capacity.grant(now)
 
     def _stop(self, slot: Slot, now: float) -> None:
         self.capacity.stopping(slot, now)
@@ -346,7 +354,7 @@ class Dispatch:
         if pool.line.length or pool.settings.min_warm > pool.live:
             if pool.failures.backing_off(now):
                 self._wake(pool, pool.failures.retry_at)
-            elif pool.ready and pool.claim is None:
+            elif pool.ready:
                 self._wake(pool, now + pool.meter.review_interval)
 
     def _wake(self, pool: Pool, at: float) -> None:

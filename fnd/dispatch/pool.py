@@ -104,6 +104,29 @@ class Pool:
             return Need.WARMING
         return Need.GROWING if self.live else Need.NEEDY
 
+    @property
+    def enlarging(self) -> bool:
+        """Whether one more waiter may make a difference to what it wants.
+
+        It does not while the pool stands in line for a launch already, nor before its first container is ready. Otherwise
+        a look at the means tells; that calls in progress grow old is seen at the next review.
+        """
+        if self.claim is not None or not self.busy:
+            return False
+        meter = self.meter
+        return not self.settings.hot or self.line.length * meter.mean_run > meter.mean_start * self.live
+
+    @property
+    def receding(self) -> bool:
+        """Whether it has containers that turned out not to help; asked as one of them comes free."""
+        climb = self.meter.climb
+        if not climb.retreat:
+            return False
+        if self.busy + self.idle.length >= climb.retreat:
+            return True
+        climb.retreat = 0
+        return False
+
     def measured_cpu(self, fraction: float) -> None:
         """Learn how much of one core a container used while it ran a call, 0.0 to 1.0 or more; optional."""
         known = self.meter.cpu_fraction
@@ -121,7 +144,9 @@ class Pool:
         if not waiting:
             wanted = 0
         elif self.settings.hot:
-            wanted = self.meter.wanted(waiting, self.busy, self.coming, now)
+            first = self.line.first
+            assert first is not None
+            wanted = self.meter.wanted(waiting, now - first.since, self.busy, self.coming, now)
         else:
             wanted = waiting - self.coming
         wanted = max(wanted, warm)
