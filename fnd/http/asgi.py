@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
 
-import structlog
 import trio
 
 from fnd import errors
 from fnd.http import wire
+from fnd.log import get_logger
 
 if TYPE_CHECKING:
     from fnd.http.connection import Connection
@@ -35,7 +35,7 @@ _LIFESPAN_VERSIONS: Final = {"version": "3.0", "spec_version": "2.0"}
 _OURS: Final = wire.FRAMING | {b"date"}
 _FORBIDDEN_IN_HEADERS: Final = (b"\r", b"\n", b"\0")
 
-_log = structlog.get_logger("fnd.http.asgi")
+_log = get_logger(__name__)
 
 
 class ASGIBridge:

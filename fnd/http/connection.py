@@ -13,13 +13,13 @@ from collections.abc import Awaitable, Callable
 from math import inf
 from typing import TYPE_CHECKING, Final
 
-import structlog
 import trio
 
 from fnd import errors
 from fnd.http import wire
 from fnd.http.answer import Answer, AnswerWriter
 from fnd.http.request import Request, RequestParser
+from fnd.log import get_logger
 
 if TYPE_CHECKING:
     from fnd.http.server import Server
@@ -30,7 +30,7 @@ _LINGER_SECONDS: Final = 2.0
 
 Handler = Callable[["Connection", Request], Awaitable[None]]
 
-_log = structlog.get_logger("fnd.http")
+_log = get_logger(__name__)
 
 
 class Connection(AnswerWriter):

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 import attrs
-import structlog
 import trio
 from sqlalchemy import Connection
 
 from fnd.errors import ConfigurationError, StoreUnavailable
+from fnd.log import get_logger
 from fnd.model import App, Fn, Trigger
 from fnd.store.database import READERS, Database
 from fnd.store.lock import held
@@ -31,7 +31,7 @@ TURN_TIMEOUT: Final = 15.0
 """Seconds a write waits for those before it, so that a locked database cannot gather a line without end."""
 
 T = TypeVar("T")
-logger = structlog.get_logger("fnd.store")
+logger = get_logger(__name__)
 
 
 @attrs.frozen
