@@ -12,9 +12,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from fnd.cli.client import Daemon
 from fnd.cli.exits import CommandError
@@ -44,7 +45,7 @@ class OwnDaemon:
 
     def __enter__(self) -> Self:
         # Whatever a process of the daemon leaves behind becomes our child, where `remains` finds it.
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        _adopt_orphans(True)
         return self
 
     def __exit__(
@@ -58,6 +59,11 @@ class OwnDaemon:
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 process.kill()  # its containers die with it
                 process.wait()
+        for orphan in _children():
+            with suppress(ProcessLookupError):
+                os.kill(orphan.pid, signal.SIGKILL)
+            os.waitpid(orphan.pid, 0)
+        _adopt_orphans(False)
         shutil.rmtree(self.directory)
 
     def client(self) -> Daemon:
@@ -102,7 +108,7 @@ class OwnDaemon:
     def remains(self) -> list[str]:
         """Return what a stopped daemon has left on this machine, but for its data directory and its log."""
         below = str(self.directory)
-        left = [f"process {process}" for process in _children()]
+        left = [f"process {process.pid} ({process.name})" for process in _children()]
         left += [f"socket {path}" for path in _unix_sockets() if path.startswith(below)]
         left += [f"mount {path}" for path in _mounts() if path.startswith(below)]
         runtime = self.control.parent
@@ -126,8 +132,19 @@ class OwnDaemon:
         return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
 
 
-def _children() -> Iterator[str]:
-    """Yield the living processes whose parent is this one."""
+def _adopt_orphans(adopt: bool) -> None:
+    """Become, or no longer be, the parent of descendants whose own parents end: prctl(2)."""
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
+
+
+class _Process(NamedTuple):
+    pid: int
+    name: str
+
+
+def _children() -> list[_Process]:
+    """Return the living processes whose parent is this one."""
+    found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -136,7 +153,8 @@ def _children() -> Iterator[str]:
                 continue  # it has just ended
             state, parent, *_ = rest.split()
             if int(parent) == os.getpid() and state != "Z":
-                yield f"{name})"
+                found.append(_Process(int(entry.name), name.partition("(")[2]))
+    return found
 
 
 def _unix_sockets() -> Iterator[str]:
