@@ -9,19 +9,23 @@ from fnd.dispatch.dispatch import Dispatch
 from fnd.dispatch.limits import Limits, PoolSettings
 from fnd.dispatch.pool import Pool
 from fnd.dispatch.slot import TRANSITIONS, Slot, SlotState
+from fnd.dispatch.statistics import DispatchSnapshot, PoolSnapshot, SlotSnapshot
 
 __all__ = [
     "TRANSITIONS",
     "Action",
     "Assign",
     "Dispatch",
+    "DispatchSnapshot",
     "Launch",
     "Limits",
     "Pool",
     "PoolSettings",
+    "PoolSnapshot",
     "Reject",
     "RejectReason",
     "Slot",
+    "SlotSnapshot",
     "SlotState",
     "Stop",
     "WaitReason",

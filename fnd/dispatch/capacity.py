@@ -12,7 +12,7 @@ from collections import deque
 from typing import Final
 
 from fnd.dispatch.actions import Action, Launch, Stop, WaitReason
-from fnd.dispatch.claims import Claims, Need
+from fnd.dispatch.claims import Claims
 from fnd.dispatch.eviction import Evictions
 from fnd.dispatch.launches import LaunchLimit
 from fnd.dispatch.limits import Limits
@@ -21,7 +21,7 @@ from fnd.dispatch.pool import Pool
 from fnd.dispatch.slot import Slot, SlotState
 
 TURN: Final = 4.0
-"""How many times what a switch costs (both pools' starts) a pool keeps its last container against a pool with none."""
+"""How many times what a switch costs, both pools' starts, a turn lasts."""
 
 
 class Capacity:
@@ -75,7 +75,7 @@ class Capacity:
                 self._claims.add(pool, pool.need, now)
 
     def yields(self, pool: Pool, now: float) -> bool:
-        """Whether a pool with waiters, one of whose containers just came free, gives it up for another pool.
+        """Whether a pool with waiters, one of whose containers came free and is counted no more, gives it up.
 
         On a full machine a pool that never runs out of waiters would otherwise keep its containers for ever. It yields
         down to an equal share at once (after the exchange it still holds no less than the other), and its last
@@ -84,10 +84,8 @@ class Capacity:
         rival = self._claims.rival(pool)
         if rival is None or self.memory.shortfall(rival.memory) <= 0:
             return False
-        if (pool.live - 1) * pool.memory < (rival.live + 1) * rival.memory:
-            switch = pool.meter.mean_start + (rival.meter.mean_start or pool.meter.mean_start)
-            if rival.claim is not Need.NEEDY or now - rival.claimed_at < TURN * switch:
-                return False
+        if not _has_more(pool, pool.live, rival) and (rival.live or now - rival.claimed_at < _turn(pool, rival)):
+            return False
         self._claims.defer(pool)
         return True
 
@@ -122,12 +120,23 @@ class Capacity:
         """Whether the pool's memory is free or on its way, idle containers being stopped for those who wait."""
         while (shortfall := self.memory.shortfall(pool.memory)) > 0:
             victim = self.evictions.least(now) if pool.line.length else None
-            if victim is None:
+            if victim is None or (pool.live and self._entitled(victim, pool, now)):
                 return False
-            victim.pool.idle.remove(victim)
+            self.evictions.evict(victim, now)
             self.stopping(victim, now)
             self._actions.append(Stop(victim))
         return shortfall <= 0
+
+    def _entitled(self, slot: Slot, pool: Pool, now: float) -> bool:
+        """Whether an idle container is kept from a pool that has containers and only wants more of them.
+
+        It is while it may be needed soon: for a turn after its last use, or, if one of its pool's was evicted in vain
+        before, for twice the time after which it was needed again. What a pool has beyond an equal share is not kept.
+        """
+        holder = slot.pool
+        if _has_more(holder, holder.live - 1, pool):
+            return False
+        return now - slot.since < max(_turn(holder, pool), 2 * holder.needed_again)
 
     def _launch(self, pool: Pool, now: float) -> None:
         slot = Slot(pool, now)
@@ -136,4 +145,18 @@ class Capacity:
         pool.launches += 1
         self.launch_limit.in_flight += 1
         self.memory.reserved += pool.memory
+        if pool.evicted_use is not None:
+            pool.needed_again = now - pool.evicted_use
+            pool.evicted_use = None
         self._actions.append(Launch(slot))
+
+
+def _has_more(holder: Pool, left: int, other: Pool) -> bool:
+    """Whether `holder`, with `left` containers, still holds as much as `other` with one more than now."""
+    return left * holder.memory >= (other.live + 1) * other.memory
+
+
+def _turn(holder: Pool, other: Pool) -> float:
+    """Seconds that a pool keeps a container against another: long enough that launching does not eat up the machine."""
+    start = holder.meter.mean_start
+    return TURN * (start + (other.meter.mean_start or start))

@@ -19,6 +19,7 @@ from fnd.dispatch.launches import best_start
 from fnd.dispatch.limits import Limits, PoolSettings
 from fnd.dispatch.pool import Pool, Waiter
 from fnd.dispatch.slot import Slot, SlotState
+from fnd.dispatch.statistics import DispatchSnapshot, snapshot
 
 # Enum members as globals: looking one up through its class costs as much as the rest of a fast path's line.
 _IDLE: Final = SlotState.IDLE
@@ -41,6 +42,8 @@ class Dispatch:
         self._empty: OrderedDict[Pool, None] = OrderedDict()  # least recently used first
         self._waiters: dict[object, Waiter] = {}
         self._wakes: Agenda[Pool] = Agenda()
+        self._calls_forgotten = 0
+        self._launches_forgotten = 0
 
     def pool(self, key: Hashable, settings: PoolSettings) -> Pool:
         """Find the pool of this key, or add one. With `min_warm`, `next_tick` is then due at once."""
@@ -232,6 +235,21 @@ class Dispatch:
         first = self._wakes.first()
         return float("inf") if first is None else first[0]
 
+    def snapshot(self, now: float) -> DispatchSnapshot:
+        """Return everything as it is now; linear in pools and containers, so not for every call."""
+        pools = tuple(snapshot(pool, now) for pool in (*self.pools.values(), *self.retired))
+        return DispatchSnapshot(
+            memory_limit=self.limits.memory,
+            memory_reserved=self.capacity.memory.reserved,
+            running=sum(slot.call is not None for pool in pools for slot in pool.slots),
+            waiting=len(self._waiters),
+            calls=self._calls_forgotten + sum(pool.calls for pool in pools),
+            launches=self._launches_forgotten + sum(pool.launches for pool in pools),
+            launching=self.capacity.launch_limit.in_flight,
+            launch_limit=int(self.capacity.launch_limit.limit),
+            pools=pools,
+        )
+
     # Lines.
 
     def _line_up(self, pool: Pool, call: object, now: float) -> None:
@@ -368,6 +386,8 @@ class Dispatch:
         while self._empty and len(self.pools) >= self.limits.max_pools:
             self._forget(next(iter(self._empty)))
         pool.forgotten = False
+        self._calls_forgotten -= pool.calls
+        self._launches_forgotten -= pool.launches
         if pool.retired or pool.key in self.pools:
             # The key may be another pool's by now; this one still serves who comes to it, and goes when it is empty.
             pool.retired = True
@@ -392,6 +412,8 @@ class Dispatch:
         self._wakes.discard(pool)
         self.capacity.forget(pool)
         pool.forgotten = True
+        self._calls_forgotten += pool.calls
+        self._launches_forgotten += pool.launches
         if pool.retired:
             del self.retired[pool]
         else:

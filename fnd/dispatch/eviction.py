@@ -53,10 +53,16 @@ class Evictions:
                 continue
             current = _standing(pool, slot, now)
             if current <= standing:
-                self.clock = max(self.clock, current[1])
                 return slot
             self._offers.put(pool, current)
         return None
+
+    def evict(self, slot: Slot, now: float) -> None:
+        """Take the slot, as `least` returned it, off its pool's stack."""
+        pool = slot.pool
+        self.clock = max(self.clock, _standing(pool, slot, now)[1])
+        pool.idle.remove(slot)
+        pool.evicted_use = slot.since
 
 
 def _standing(pool: Pool, slot: Slot, now: float) -> tuple[bool, float]:

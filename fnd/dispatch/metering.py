@@ -35,7 +35,8 @@ class Meter:
     """One pool's measurements, in seconds, and what they say."""
 
     __slots__ = (
-        "_allowance", "_widened_at", "began", "climb", "cores", "cpu_fraction", "mean_run", "mean_start", "runs", "starts",
+        "_allowance", "_widened_at", "began", "climb", "cores", "cpu_fraction", "mean_run", "mean_start", "runs",
+        "starts",
     )  # fmt: skip
 
     def __init__(self, cores: int) -> None:

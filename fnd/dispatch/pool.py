@@ -29,9 +29,9 @@ class Pool:
     """One pool. The shell reads it; only Dispatch changes it."""
 
     __slots__ = (
-        "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "failures", "forgotten", "idle",
-        "idle_timeout", "key", "launches", "launching", "line", "memory", "meter", "obstacle", "obstacle_at", "offered",
-        "promised", "retired", "reuses", "settings", "slots",
+        "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "evicted_use", "failures", "forgotten",
+        "idle", "idle_timeout", "key", "launches", "launching", "line", "memory", "meter", "needed_again", "obstacle",
+        "obstacle_at", "offered", "promised", "retired", "reuses", "settings", "slots",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, settings: PoolSettings, cores: int) -> None:
@@ -66,6 +66,10 @@ class Pool:
         self.failures = LaunchFailures()
         self.claim: Need | None = None
         self.claimed_at = 0.0
+        self.evicted_use: float | None = None
+        """When the container evicted last had been used last, and nothing was launched since."""
+        self.needed_again = 0.0
+        """Seconds from that use to the call that made another launch necessary, the last time this happened."""
         self.offered = False
         """Whether its idle containers stand for eviction already."""
         self.obstacle = WaitReason.BUSY
@@ -108,8 +112,8 @@ class Pool:
     def enlarging(self) -> bool:
         """Whether one more waiter may make a difference to what it wants.
 
-        It does not while the pool stands in line for a launch already, nor before its first container is ready. Otherwise
-        a look at the means tells; that calls in progress grow old is seen at the next review.
+        It does not while the pool stands in line for a launch already, nor before its first container is ready.
+        Otherwise a look at the means tells; that calls in progress grow old is seen at the next review.
         """
         if self.claim is not None or not self.busy:
             return False
