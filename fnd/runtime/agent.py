@@ -86,12 +86,11 @@ class Agent:
         dispatch = self._dispatch
         pool = call.pool
         slot = dispatch.arrive(pool.decisions, call, call.arrived_at)
-        if dispatch.actions:
-            self._perform()
         if slot is not None:
             container: ContainerTask = slot.container
             call.taken_at = call.arrived_at
         else:
+            self._perform()
             try:
                 container = await call.wait()
             except trio.Cancelled:
