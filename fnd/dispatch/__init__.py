@@ -4,7 +4,7 @@ The trio shell (fnd.runtime) turns what happens into events of Dispatch, and the
 tasks. hypothesis and the simulator drive the same machine.
 """
 
-from fnd.dispatch.actions import Action, Assign, Launch, Reject, RejectReason, Stop, WaitReason
+from fnd.dispatch.actions import Action, Assign, Forget, Launch, Reject, RejectReason, Stop, WaitReason
 from fnd.dispatch.dispatch import Dispatch
 from fnd.dispatch.limits import Limits, PoolSettings
 from fnd.dispatch.pool import Pool
@@ -17,6 +17,7 @@ __all__ = [
     "Assign",
     "Dispatch",
     "DispatchSnapshot",
+    "Forget",
     "Launch",
     "Limits",
     "Pool",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import enum
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import attrs
 
 from fnd.dispatch.slot import Slot
+
+if TYPE_CHECKING:
+    from fnd.dispatch.pool import Pool
 
 
 class RejectReason(enum.Enum):
@@ -72,4 +75,11 @@ class Reject:
     """What `launch_failed` reported, with LAUNCH_FAILED."""
 
 
-Action: TypeAlias = Assign | Launch | Stop | Reject
+@attrs.define
+class Forget:
+    """Drop what is kept for this pool: it is empty, and retired or the least recently used of too many."""
+
+    pool: Pool
+
+
+Action: TypeAlias = Assign | Launch | Stop | Reject | Forget

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Any, Final
 
-from fnd.dispatch.actions import Action, Assign, Reject, RejectReason, Stop, WaitReason
+from fnd.dispatch.actions import Action, Assign, Forget, Reject, RejectReason, Stop, WaitReason
 from fnd.dispatch.agenda import Agenda
 from fnd.dispatch.capacity import Capacity
 from fnd.dispatch.launches import best_start
@@ -411,6 +411,7 @@ class Dispatch:
         self._empty.pop(pool, None)
         self._wakes.discard(pool)
         self.capacity.forget(pool)
+        self.actions.append(Forget(pool))
         pool.forgotten = True
         self._calls_forgotten += pool.calls
         self._launches_forgotten += pool.launches

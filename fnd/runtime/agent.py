@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from fnd import errors
-from fnd.dispatch import Assign, Dispatch, Launch, PoolSettings, Reject, RejectReason, Stop
+from fnd.dispatch import Assign, Dispatch, Forget, Launch, PoolSettings, Reject, RejectReason, Stop
 from fnd.ids import new_id
 from fnd.log import get_logger
 from fnd.runtime.call import Call
@@ -169,6 +169,10 @@ class Agent:
                 slot.container.stop()
             case Reject(call=call, reason=reason, error=error):
                 call.reject(_rejection(reason, error))
+            case Forget(pool=decisions):
+                pool = _function_pool(decisions)
+                if self._pools.get(pool.version.key) is pool:
+                    del self._pools[pool.version.key]
 
     async def keep_time(self) -> None:
         """Let the dispatcher look at what waits, whenever it asked to; until cancelled."""
