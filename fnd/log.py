@@ -34,12 +34,14 @@ else:
 
 MAX_VALUE: Final = 2048
 """Characters of one value in a line."""
+MAX_ITEMS: Final = 100
+"""Items of a list in a line."""
 MAX_TRACEBACK: Final = 16384
 LEVELS: Final[Mapping[str, int]] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _PRIORITIES: Final[Mapping[str, int]] = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 """syslog(3), as sd-daemon(3) has them before a line."""
 _COLOURS: Final[Mapping[str, str]] = {"debug": "2", "info": "32", "warning": "33", "error": "31", "critical": "31;1"}
-_BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:/@[]+%")
+_BARE: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:/@[]+%")
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -141,8 +143,7 @@ class _JSON:
         fields = {"time": _utc(time.time()), "level": level, "event": _shorten(str(event.pop("event", "")))}
         exception = event.pop("exception", None)
         for key, value in event.items():
-            simple = value is None or isinstance(value, bool | int | float)
-            fields[key] = value if simple else _shorten(str(value))
+            fields[key] = _as_json(value)
         if exception is not None:
             fields["exception"] = exception
         line = json.dumps(fields, skipkeys=True)
@@ -184,8 +185,21 @@ def _escape(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
+def _as_json(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_as_json(item) for item in value[:MAX_ITEMS]]
+    return _shorten(str(value))
+
+
 def _value(value: Any) -> str:
-    text = f"{value:.6g}" if isinstance(value, float) else _shorten(str(value))
+    if isinstance(value, float):
+        text = f"{value:.6g}"
+    elif isinstance(value, list | tuple):
+        text = _shorten(",".join(map(str, value[:MAX_ITEMS])))
+    else:
+        text = _shorten(str(value))
     if text and _BARE.issuperset(text):
         return text
     return _escape('"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"')

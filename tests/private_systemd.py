@@ -111,6 +111,14 @@ class PrivateSystemd:
         """Return a property of a unit."""
         return (await self.run("systemctl", "show", "--value", "--property", name, unit)).strip()
 
+    async def until_shown(self, unit: str, name: str, value: str) -> None:
+        """Return once a property of a unit has a value; fail the test if it has not within 20 seconds."""
+        shown = ""
+        with trio.move_on_after(20):
+            while (shown := await self.show(unit, name)) != value:  # noqa: ASYNC110  no event tells
+                await trio.sleep(0.05)
+        assert shown == value, f"{name} of {unit}:\n{await self.run('systemctl', 'status', unit, check=False)}"
+
     async def journal(self, unit: str) -> str:
         """Return what a unit has logged."""
         return await self.run("journalctl", "--no-pager", "--output=cat", "--unit", unit)

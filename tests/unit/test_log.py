@@ -66,10 +66,10 @@ def console_lines(path: Path, event: str, **values: object) -> list[str]:
 
 
 def test_a_console_line_has_time_level_event_and_values(path: Path) -> None:
-    line, end = console_lines(path, "pool full", fn="f1", waiting=3, share=0.25, where=Path("/a b"))
+    line, end = console_lines(path, "pool full", fn="f1", waiting=3, share=0.25, names=("a", "b"), where=Path("/a b"))
     time, rest = line.split(" ", 1)
     assert len(time) == len("12:34:56")
-    assert rest == 'info     pool full fn=f1 waiting=3 share=0.25 where="/a b"'
+    assert rest == 'info     pool full fn=f1 waiting=3 share=0.25 names=a,b where="/a b"'
     assert end == ""
 
 
@@ -102,7 +102,7 @@ def test_a_traceback_is_indented_so_that_its_message_cannot_pretend_to_be_a_line
 
 def test_json_has_one_object_a_line_with_its_exception(path: Path) -> None:
     with logging_to(path, log_format="json"):
-        log.info("hello\nthere", number=1, share=0.5, nothing=None, path=Path("/a"))
+        log.info("hello\nthere", number=1, share=0.5, nothing=None, path=Path("/a"), names=("a", Path("b")))
         log.error("failed", exc_info=ValueError("why"))
     first, second = (json.loads(line) for line in path.read_text().splitlines())
     assert first.pop("time").endswith("Z")
@@ -114,6 +114,7 @@ def test_json_has_one_object_a_line_with_its_exception(path: Path) -> None:
         "share": 0.5,
         "nothing": None,
         "path": "/a",
+        "names": ["a", "b"],
     }
     assert second["exception"].endswith("ValueError: why\n")
 
