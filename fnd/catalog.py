@@ -61,6 +61,14 @@ class _AppEntry:
 
 
 @attrs.frozen
+class RemovedApp:
+    """An app that was removed, and the fns that went with it."""
+
+    app: App
+    fns: tuple[Fn, ...]
+
+
+@attrs.frozen
 class CatalogCounts:
     """How many of each there are."""
 
@@ -134,54 +142,66 @@ class Catalog:
 
     # What has been committed.
 
-    def put_app(self, app: App) -> None:
-        """Take a new app, or a changed one: each of its fns becomes a new version."""
+    def put_app(self, app: App) -> bool:
+        """Take a new app, or a changed one: each of its fns becomes a new version. Return whether it was any news."""
         entry = self._apps.get(app.id)
         if entry is None:
             self._apps[app.id] = self._apps_by_name[app.name] = _AppEntry(app)
-            return
+            return True
+        if entry.app == app:
+            return False
         entry.app = app
         for fn_id in entry.fns:
             self._renew(fn_id)
+        return True
 
-    def put_fn(self, fn: Fn) -> None:
-        """Take a new fn of a known app, or a changed one."""
+    def put_fn(self, fn: Fn) -> bool:
+        """Take a new fn of a known app, or a changed one. Return whether it was any news."""
+        if self._fns.get(fn.id) == fn:
+            return False
         self._fns[fn.id] = self._apps[fn.app_id].fns[fn.id] = fn
         self._renew(fn.id)
+        return True
 
-    def put_trigger(self, trigger: Trigger) -> None:
-        """Take a new trigger of a known fn, or a changed one."""
+    def put_trigger(self, trigger: Trigger) -> bool:
+        """Take a new trigger of a known fn, or a changed one. Return whether it was any news."""
+        if self._triggers.get(trigger.id) == trigger:
+            return False
         self.remove_trigger(trigger.id)
         self._triggers[trigger.id] = self._apps[trigger.app_id].triggers[trigger.source] = trigger
+        return True
 
-    def remove_app(self, app_id: str) -> None:
-        """Forget an app, its fns and its triggers."""
+    def remove_app(self, app_id: str) -> RemovedApp | None:
+        """Forget an app, its fns and its triggers; return the app and the fns, None if there is no such app."""
         entry = self._apps.pop(app_id, None)
         if entry is None:
-            return
+            return None
         del self._apps_by_name[entry.app.name]
         for trigger in entry.triggers.values():
             del self._triggers[trigger.id]
         for fn_id in entry.fns:
             del self._fns[fn_id]
             self._retire(fn_id)
+        return RemovedApp(entry.app, tuple(entry.fns.values()))
 
-    def remove_fn(self, fn_id: str) -> None:
-        """Forget a fn and its triggers."""
+    def remove_fn(self, fn_id: str) -> Fn | None:
+        """Forget a fn and its triggers; return the fn, None if there is no such fn."""
         fn = self._fns.pop(fn_id, None)
         if fn is None:
-            return
+            return None
         entry = self._apps[fn.app_id]
         del entry.fns[fn_id]
         for trigger in [trigger for trigger in entry.triggers.values() if trigger.fn_id == fn_id]:
             self.remove_trigger(trigger.id)
         self._retire(fn_id)
+        return fn
 
-    def remove_trigger(self, trigger_id: str) -> None:
-        """Forget a trigger."""
+    def remove_trigger(self, trigger_id: str) -> Trigger | None:
+        """Forget a trigger; return it, None if there is no such trigger."""
         trigger = self._triggers.pop(trigger_id, None)
         if trigger is not None:
             del self._apps[trigger.app_id].triggers[trigger.source]
+        return trigger
 
     def _renew(self, fn_id: str) -> None:
         old = self._versions.pop(fn_id, None)

@@ -38,7 +38,7 @@ from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
 from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.socket_watcher import watching_sockets
-from fnd.store import open_store
+from fnd.store import StoreHealth, open_store
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
@@ -165,6 +165,7 @@ class Daemon:
             enter = stack.enter_async_context
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
+            store.on_health = self._tell_store_health
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
             await enter(_background(self._logs.run))
@@ -222,6 +223,9 @@ class Daemon:
             await self._manager.status(status)
         _log.info(state, version=__version__, listeners=self.listeners, control=str(self.settings.control))
         self._events.publish(Event(EventKind.DAEMON_STATE, {"state": state}))
+
+    def _tell_store_health(self, health: StoreHealth) -> None:
+        self._events.publish(Event(EventKind.STORE_HEALTH, {"ok": health.ok, "error": health.error}))
 
     async def _watch_signals(self) -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:

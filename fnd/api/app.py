@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
 import trio
@@ -22,6 +22,9 @@ from fnd.api.control import control_router
 from fnd.api.metrics import metrics
 from fnd.api.services import STATE_KEY, Services
 from fnd.api.v2 import v2_router
+
+if TYPE_CHECKING:
+    from fnd.http.asgi import ASGIApplication
 
 DESCRIPTION: Final = (
     "Apps group fns, a fn is a function's definition, a trigger is a URL that leads to one. "
@@ -58,7 +61,7 @@ async def version() -> Version:
     return Version(__version__)
 
 
-def make_application(services: Services) -> ASGIApp:
+def make_application(services: Services) -> ASGIApplication:
     """Return the application; it needs no lifespan and runs under trio.
 
     Who may reach which route is decided before a request gets here.
@@ -81,7 +84,8 @@ def make_application(services: Services) -> ASGIApp:
         logging_config=None,  # the daemon's log is structlog, set up elsewhere
         debug=False,  # nor from LITESTAR_DEBUG: no answer ever has a traceback
     )
-    return HeadAsGet(application)
+    # The same protocol, which the framework writes down with narrower types.
+    return cast("ASGIApplication", HeadAsGet(application))
 
 
 class _NoPages(Router):

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import attrs
 from litestar.connection import Request
 
+from fnd.api.doors import CONTROL
 from fnd.api.services import Services, services_of
 from fnd.api.validation import HTTP_ENDPOINT, INVOKE_ENDPOINT
 from fnd.config import ListenAddress
@@ -32,7 +33,7 @@ class Endpoints:
     def of(cls, request: Request[Any, Any, Any]) -> Endpoints:
         """Return those of the server as `request` names it; on the control socket, of the first TCP listener."""
         services = services_of(request)
-        if request.scope["state"].get("fnd.listener") != "control":
+        if request.scope["state"].get("fnd.listener") != CONTROL:
             host = request.headers.get("host", "")
             if _HOST.fullmatch(host):
                 return cls(f"{request.scope['scheme']}://{host}", services)

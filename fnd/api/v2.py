@@ -1,7 +1,6 @@
 """Fn's REST interface: apps, fns and triggers, each listed, created, read, patched by PUT and deleted.
 
-Every change is committed by the store first and then taken over by the catalog, with no checkpoint between:
-a request that is cancelled leaves both with the change or both without.
+Every change is committed by the store first; fnd.api.changes then does what follows.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any, Final
 from litestar import Controller, Request, Router, delete, get, post, put
 from msgspec import UNSET, UnsetType
 
-from fnd.api import validation
+from fnd.api import changes, validation
 from fnd.api.endpoints import Endpoints
 from fnd.api.problems import documented
 from fnd.api.schemas import (
@@ -62,7 +61,7 @@ class Apps(Controller):
         """Create an app."""
         services = services_of(request)
         app = await services.store.apps.insert(validation.new_app(data, _now()))
-        services.catalog.put_app(app)
+        changes.app_created(services, app)
         return app
 
     @get("/{app_id:str}", operation_id="GetApp", responses=_READING)
@@ -76,7 +75,7 @@ class Apps(Controller):
         services, now = services_of(request), _now()
         validation.check_app_id(app_id, data)
         app = await services.store.apps.update(app_id, lambda app: validation.changed_app(app, data, now))
-        services.catalog.put_app(app)
+        changes.app_updated(services, app)
         return app
 
     @delete("/{app_id:str}", operation_id="DeleteApp", responses=_READING)
@@ -84,7 +83,7 @@ class Apps(Controller):
         """Delete an app with its fns and triggers."""
         services = services_of(request)
         await services.store.apps.delete(app_id)
-        services.catalog.remove_app(app_id)
+        changes.app_deleted(services, app_id)
 
 
 class Fns(Controller):
@@ -113,7 +112,7 @@ class Fns(Controller):
         """Create a fn in an app."""
         services = services_of(request)
         fn = await services.store.fns.insert(validation.new_fn(data, services.codecs.keys(), _now()))
-        services.catalog.put_fn(fn)
+        changes.fn_created(services, fn)
         return Endpoints.of(request).fn(fn)
 
     @get("/{fn_id:str}", operation_id="GetFn", responses=_READING)
@@ -128,7 +127,7 @@ class Fns(Controller):
         validation.check_fn_id(fn_id, data)
         formats = services.codecs.keys()
         fn = await services.store.fns.update(fn_id, lambda fn: validation.changed_fn(fn, data, formats, now))
-        services.catalog.put_fn(fn)
+        changes.fn_updated(services, fn)
         return Endpoints.of(request).fn(fn)
 
     @delete("/{fn_id:str}", operation_id="DeleteFn", responses=_READING)
@@ -136,7 +135,7 @@ class Fns(Controller):
         """Delete a fn with its triggers."""
         services = services_of(request)
         await services.store.fns.delete(fn_id)
-        services.catalog.remove_fn(fn_id)
+        changes.fn_deleted(services, fn_id)
 
 
 class Triggers(Controller):
@@ -166,7 +165,7 @@ class Triggers(Controller):
         """Create a trigger to a fn of the same app."""
         services = services_of(request)
         trigger = await services.store.triggers.insert(validation.new_trigger(data, _now()))
-        services.catalog.put_trigger(trigger)
+        changes.trigger_created(services, trigger)
         return Endpoints.of(request).trigger(trigger)
 
     @get("/{trigger_id:str}", operation_id="GetTrigger", responses=_READING)
@@ -182,7 +181,7 @@ class Triggers(Controller):
         trigger = await services.store.triggers.update(
             trigger_id, lambda trigger: validation.changed_trigger(trigger, data, now)
         )
-        services.catalog.put_trigger(trigger)
+        changes.trigger_updated(services, trigger)
         return Endpoints.of(request).trigger(trigger)
 
     @delete("/{trigger_id:str}", operation_id="DeleteTrigger", responses=_READING)
@@ -190,7 +189,7 @@ class Triggers(Controller):
         """Delete a trigger."""
         services = services_of(request)
         await services.store.triggers.delete(trigger_id)
-        services.catalog.remove_trigger(trigger_id)
+        changes.trigger_deleted(services, trigger_id)
 
 
 v2_router: Final = Router(path="/v2", route_handlers=[Apps, Fns, Triggers])

@@ -52,6 +52,10 @@ class Contents:
     triggers: list[Trigger]
 
 
+def _ignore(health: StoreHealth) -> None:
+    """What happens to news of the store's health as long as nobody has said."""
+
+
 class Store:
     """Apps, fns and triggers on disk. Made by `open_store`.
 
@@ -65,6 +69,8 @@ class Store:
         self._write_thread = trio.CapacityLimiter(1)
         self._read_threads = trio.CapacityLimiter(READERS)
         self._failures: dict[str, str] = {}
+        self.on_health: Callable[[StoreHealth], None] = _ignore
+        """Called with each change of `health`."""
         self.apps: Final = Collection(self, APPS)
         self.fns: Final = Collection(self, FNS)
         self.triggers: Final = Collection(self, TRIGGERS)
@@ -80,12 +86,15 @@ class Store:
         return StoreHealth(not self._failures, "; ".join(self._failures.values()))
 
     async def load(self) -> Contents:
-        """Return everything, for the catalog."""
+        """Return everything, for the catalog, before anything else is asked.
+
+        Raises StoreUnavailable with the cause, for whoever starts the daemon.
+        """
 
         def work(connection: Connection) -> Contents:
             return Contents(*(list(each.all(connection)) for each in (APPS, FNS, TRIGGERS)))  # type: ignore[arg-type]
 
-        return await self.read(work)
+        return await trio.to_thread.run_sync(self._database.read, work, limiter=self._read_threads)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Return what `work` returns, run in a thread within a transaction."""
@@ -109,14 +118,17 @@ class Store:
         try:
             yield
         except StoreUnavailable as error:
-            if access not in self._failures:
+            news = access not in self._failures
+            self._failures[access] = error.message
+            if news:
                 # A traceback would tell an operator nothing more.
                 logger.error("the store fails", access=access, error=error.message)  # noqa: TRY400
-            self._failures[access] = error.message
+                self.on_health(self.health)
             # Callers are told what it means for them; the cause is for the operator's log and status.
             raise StoreUnavailable from error
         if self._failures.pop(access, None) is not None:
             logger.info("the store works again", access=access)
+            self.on_health(self.health)
 
 
 class Collection(Generic[Entity]):
