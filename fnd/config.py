@@ -106,9 +106,17 @@ def _setting(
     converter: Any = None,
 ) -> Any:
     """Make a field of Settings; `flag` None means the name with dashes."""
-    text = default_text or (str(default).lower() if isinstance(default, bool) else str(default))
+    text = default_text or _default_text(kind, default)
     metadata = {_Field: _Field(help, kind, text, flag, unit, reloadable, secret)}
     return attrs.field(default=default, metadata=metadata, repr=not secret, converter=converter)
+
+
+def _default_text(kind: Kind, default: Any) -> str:
+    if isinstance(kind, Size):
+        return kind.text(default)
+    if isinstance(kind, Seconds):
+        return f"{default:g} seconds"
+    return str(default).lower()
 
 
 def _memory(value: int) -> int:

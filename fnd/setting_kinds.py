@@ -125,9 +125,16 @@ class Size:
     @property
     def allowed(self) -> str:
         name = "bytes" if self.unit == 1 else "MiB"
-        return (
-            f"{self.minimum} to {self.maximum} {name}, or a size such as 64KiB, 16MiB or 2GiB in that range"
-        )
+        bounds = f"from {self.text(self.minimum)} to {self.text(self.maximum)}"
+        return f"a size {bounds}: a number of {name}, or such as 64KiB, 16MiB or 2GiB"
+
+    def text(self, size: int) -> str:
+        """Return a size for people, in the largest unit that has no fraction."""
+        size *= self.unit
+        for power, prefix in ((40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")):
+            if size and not size % (1 << power):
+                return f"{size >> power} {prefix}"
+        return f"{size} bytes" if size else "0"
 
     def read(self, value: Any) -> int:
         """Return the size in `unit`s."""
@@ -249,11 +256,7 @@ class Listeners:
     def read(self, value: Any) -> tuple[str, ...]:
         """Return the addresses, each as its `ListenAddress` prints."""
         texts = value.replace(",", " ").split() if isinstance(value, str) else value
-        if (
-            not isinstance(texts, list | tuple)
-            or not texts
-            or not all(isinstance(text, str) for text in texts)
-        ):
+        if not isinstance(texts, list | tuple) or not texts or not all(isinstance(text, str) for text in texts):
             raise ValueError("no address")
         return tuple(str(ListenAddress.parse(text)) for text in texts)
 

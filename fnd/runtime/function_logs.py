@@ -298,6 +298,11 @@ class FunctionLogs:
         finally:
             self._listeners.discard(listener)
 
+    def end_streams(self) -> None:
+        """End the stream of who listens now, once they have what was told before."""
+        for listener in self._listeners:
+            listener.subscription.close()
+
     def statistics(self) -> FunctionLogStatistics:
         """Return what became of functions' output so far."""
         return FunctionLogStatistics(

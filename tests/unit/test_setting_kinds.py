@@ -152,3 +152,23 @@ def test_a_kind_reads_text_and_toml_values(kind: Any, given_value: object, value
 def test_a_kind_refuses_what_it_does_not_allow(kind: Any, value: object) -> None:
     with pytest.raises(ValueError):
         kind.read(value)
+
+
+@pytest.mark.parametrize(
+    ("size", "unit", "text"),
+    [
+        (0, 1, "0"),
+        (1000, 1, "1000 bytes"),
+        (8192, 1, "8 KiB"),
+        (1 << 20, 1, "1 MiB"),
+        (2048, MIB, "2 GiB"),
+        (3 << 40, 1, "3 TiB"),
+    ],
+)
+def test_a_size_is_shown_in_the_largest_unit_without_a_fraction(size: int, unit: int, text: str) -> None:
+    assert Size(0, 1 << 50, unit=unit).text(size) == text
+
+
+def test_a_size_says_what_it_allows_in_words() -> None:
+    allowed = Size(0, 1 << 30, unit=MIB).allowed
+    assert allowed == "a size from 0 to 1024 TiB: a number of MiB, or such as 64KiB, 16MiB or 2GiB"
