@@ -60,6 +60,11 @@ class Climb:
             self._open_window(containers, runs, now)
             if finished * mean_run >= SATURATED * containers * elapsed:
                 self._judge(containers, finished / max(elapsed, 1e-6), mean_run, now)
+        return self.limit
+
+    @property
+    def limit(self) -> int:
+        """How many containers there may be, as far as is known."""
         return 2 * self.proven if self._trying and self._rate else self.proven
 
     def stretched(self, containers: int) -> float:

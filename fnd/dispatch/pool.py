@@ -117,8 +117,10 @@ class Pool:
         """
         if self.claim is not None or not self.busy:
             return False
-        meter = self.meter
-        return not self.settings.hot or self.line.length * meter.mean_run > meter.mean_start * self.live
+        if not self.settings.hot:
+            return True
+        run, start, live = self.meter.mean_run, self.meter.mean_start, self.live
+        return self.line.length * run > start * live and (run >= start or live < self.meter.climb.limit)
 
     @property
     def receding(self) -> bool:
