@@ -141,6 +141,7 @@ class Daemon:
         await self._enter("stopping", "Stopping: letting calls finish")
         await self._drain(public)
         self._events.close()
+        self._logs.end_streams()
         with trio.move_on_after(1):
             await control.drain()
 

@@ -15,15 +15,19 @@ from typing import Annotated, Any, Final, Protocol
 import attrs
 import trio
 from litestar import Request, Router, get, post
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import Parameter
 from litestar.types import ASGIApp, Receive
 
 from fnd import __version__
-from fnd.api.ndjson import Emit, LineStream, Producer
+from fnd.api.builds import BuildDone, BuildError, BuildProgress
+from fnd.api.ndjson import MEDIA_TYPE, Emit, LineStream, Producer
+from fnd.api.problems import documented
 from fnd.api.services import Services, services_of
 from fnd.checks import Diagnosis, DriverStatus, check_machine
 from fnd.errors import BadRequest, ConfigurationError
 from fnd.runtime.function_logs import MAX_LINES
+from fnd.runtime.log_files import LogLine
 from fnd.runtime.statistics import AgentStatistics
 from fnd.store.store import StoreHealth
 
@@ -58,7 +62,13 @@ class Status:
     formats: tuple[str, ...]
 
 
-@get("/status")
+def _lines_of(line: Any) -> dict[int, ResponseSpec]:
+    """Return what the API's document says of a stream of lines."""
+    about = "One object a line, as long as the caller stays."
+    return {200: ResponseSpec(line, generate_examples=False, description=about, media_type=MEDIA_TYPE)}
+
+
+@get("/status", operation_id="GetStatus")
 async def status(request: Request[Any, Any, Any]) -> Status:
     """Return the daemon's state, its capacity and what protects its containers."""
     services = services_of(request)
@@ -95,13 +105,13 @@ def _status(services: Services, agent: AgentStatistics) -> Status:
     )
 
 
-@get("/pools")
+@get("/pools", operation_id="GetPools")
 async def pools(request: Request[Any, Any, Any]) -> AgentStatistics:
     """Return every pool with the state and the ages of its containers."""
     return services_of(request).agent.statistics()
 
 
-@get("/doctor")
+@get("/doctor", operation_id="Diagnose")
 async def doctor(request: Request[Any, Any, Any]) -> Diagnosis:
     """Check the machine as the daemon finds it."""
     services = services_of(request)
@@ -111,13 +121,13 @@ async def doctor(request: Request[Any, Any, Any]) -> Diagnosis:
     return Diagnosis(checks=checks, drivers=drivers)
 
 
-@post("/drain", status_code=202)
+@post("/drain", operation_id="Drain", status_code=202)
 async def drain(request: Request[Any, Any, Any]) -> None:
     """Take no new calls; let running ones finish."""
     services_of(request).daemon.drain()
 
 
-@post("/reload", status_code=204)
+@post("/reload", operation_id="Reload", status_code=204, responses=documented(400))
 async def reload(request: Request[Any, Any, Any]) -> None:
     """Read the configuration again; 400 with everything as it was if it is wrong."""
     try:
@@ -126,13 +136,13 @@ async def reload(request: Request[Any, Any, Any]) -> None:
         raise BadRequest(error.message) from error
 
 
-@post("/stop", status_code=202)
+@post("/stop", operation_id="Stop", status_code=202)
 async def stop(request: Request[Any, Any, Any]) -> None:
     """Begin an orderly stop."""
     services_of(request).daemon.stop()
 
 
-@get("/logs")
+@get("/logs", operation_id="StreamLogs", responses=_lines_of(LogLine) | documented(400))
 async def logs(
     request: Request[Any, Any, Any],
     fn: Annotated[str | None, Parameter(description="A function's id.")] = None,
@@ -158,7 +168,7 @@ async def logs(
     return LineStream(opened)
 
 
-@get("/events")
+@get("/events", operation_id="StreamEvents", responses=_lines_of(dict[str, Any]))
 async def events(request: Request[Any, Any, Any]) -> ASGIApp:
     """Stream what happens in the daemon from now on."""
     bus = services_of(request).events
@@ -185,7 +195,12 @@ async def _emit_each(items: Iterable[_Line], emit: Emit) -> None:
         await emit(item.as_json())
 
 
-@post("/build", status_code=200)
+@post(
+    "/build",
+    operation_id="Build",
+    status_code=200,
+    responses=_lines_of(BuildProgress | BuildDone | BuildError) | documented(400, 413),
+)
 async def build(
     request: Request[Any, Any, Any],
     driver: Annotated[str, Parameter(description="Who builds; the default driver if absent.")] = "",

@@ -47,6 +47,8 @@ async def _stream(produce: Producer, receive: Receive, send: Send) -> None:
 
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"cache-control", b"no-store")]
     await send({"type": "http.response.start", "status": 200, "headers": headers})
+    # A head may wait for its body; who reads a stream must know that it is open before there is anything to say.
+    await send({"type": "http.response.body", "body": b"", "more_body": True})
     async with trio.open_nursery() as nursery:
         nursery.start_soon(end_when_caller_leaves, nursery.cancel_scope)
         await produce(emit)

@@ -57,8 +57,8 @@ def demo(calls: int, callers: int, idle_timeout: int, output: str) -> None:
     The function is written with Fn's Python FDK, unmodified, from the Python package index. Nothing that runs
     on this machine already is touched, and nothing is left behind.
     """
-    # Whoever ends the demo, its daemon goes with it.
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # Whoever ends the demo, its daemon goes with it; a second Ctrl-C does not wait for it to stop well.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     progress = Progress()
     with OwnDaemon() as own:

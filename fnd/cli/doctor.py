@@ -104,5 +104,5 @@ def _for_people(who: str, diagnosis: dict[str, Any]) -> Group:
     return Group(
         Text(f"Found by {who}.\n"),
         table(["CHECK", "", "FOUND", "WHAT TO DO"], rows),
-        *(protection(driver) for driver in diagnosis["drivers"]),
+        *(protection(driver) for driver in diagnosis["drivers"] if driver["protection"]),
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import click
@@ -133,4 +135,11 @@ def _failed(error: FndError, code: ExitCode) -> int:
 
 def main() -> None:
     """Run as the `fnd` command."""
+    signal.signal(signal.SIGINT, _interrupt)
     sys.exit(run())
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt once: a second one, while the first is dealt with, would show a traceback."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,7 @@ def _serve(config: Path | None, **flags: Any) -> None:
     load()
     from fnd import daemon  # only now, so that a wrong option is told at once
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which trio takes over
     daemon.run(load)
 
 

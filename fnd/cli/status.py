@@ -43,7 +43,7 @@ def _for_people(now: dict[str, Any]) -> Group:
                 ("default driver", now["default_driver"]),
             ]
         ),
-        *(protection(driver) for driver in now["drivers"]),
+        *(protection(driver) for driver in now["drivers"] if driver["protection"]),
     )
 
 

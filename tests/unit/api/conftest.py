@@ -12,14 +12,15 @@ import attrs
 import httpx
 import pytest
 import trio
-from litestar import Litestar, Request, Response
+from litestar import Litestar
 from litestar.datastructures import State
 
+from fnd.api import problems
 from fnd.api.control import control_router
 from fnd.api.services import STATE_KEY, Services
 from fnd.catalog import Catalog
 from fnd.config import Settings, load_settings
-from fnd.errors import APIError, ConfigurationError
+from fnd.errors import ConfigurationError
 from fnd.hookspecs import Protection
 from fnd.runtime.events import EventBus
 from fnd.runtime.log_files import LogLine
@@ -163,16 +164,12 @@ def services(settings: Settings) -> Any:
     )
 
 
-def answer_error(request: Request[Any, Any, Any], error: APIError) -> Response[dict[str, str]]:
-    return Response({"message": error.message}, status_code=error.status)
-
-
 @pytest.fixture
 def application(services: Services) -> Litestar:
     return Litestar(
         [control_router],
         state=State({STATE_KEY: services}),
-        exception_handlers={APIError: answer_error},
+        exception_handlers={Exception: problems.answer},
         openapi_config=None,
     )
 

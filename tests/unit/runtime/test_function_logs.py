@@ -307,6 +307,16 @@ async def test_listeners_streams_end_with_the_logs(directory: Path) -> None:
         assert [line async for line in stream] == []
 
 
+async def test_streams_can_be_ended_while_functions_write_on(logs: FunctionLogs) -> None:
+    async with logs.subscribe() as stream:
+        logs.open("C1", "A1", "F1")("stdout", b"told\n")
+        await logs.flush()
+        logs.end_streams()
+        assert [line.text async for line in stream] == ["told"]
+    logs.open("C2", "A1", "F1")("stdout", b"kept\n")
+    assert [line.text for line in await logs.read("F1")] == ["told", "kept"]
+
+
 async def test_a_forgotten_fn_leaves_nothing_though_its_container_writes_on(
     logs: FunctionLogs, directory: Path
 ) -> None:
