@@ -21,6 +21,8 @@ from fnd.model import DEFAULT_FORMAT
 FUNCTION_FILE_NAMES: Final = ("func.yaml", "func.yml")
 MAX_FILE_SIZE: Final = 64 * 1024
 """Bytes of a func.yaml."""
+MAX_DEPTH: Final = 20
+"""Lists and mappings within each other in a func.yaml."""
 
 NOT_BUNDLED: Final = frozenset(
     {".git", ".hg", ".svn", ".venv", "__pycache__", ".mypy_cache", ".pytest_cache", ".ruff_cache", ".DS_Store"}
@@ -93,13 +95,13 @@ def read_function_file(path: Path) -> FunctionFile:
             data = file.read(MAX_FILE_SIZE + 1)
     except OSError as error:
         raise ConfigurationError(f"{path} cannot be read: {error.strerror}") from error
-    if len(data) > MAX_FILE_SIZE:
-        raise ConfigurationError(f"{path} is larger than {MAX_FILE_SIZE // 1024} KiB")
     return parse_function_file(data, str(path))
 
 
 def parse_function_file(data: bytes, where: str) -> FunctionFile:
     """Check the content of a func.yaml; `where` is its name in errors. Raises ConfigurationError."""
+    if len(data) > MAX_FILE_SIZE:
+        raise ConfigurationError(f"{where} is larger than {MAX_FILE_SIZE // 1024} KiB")
     fields, typed = _load(data, where)
     reader = _Reader(fields, where)
     file = FunctionFile(
@@ -130,9 +132,7 @@ def _load(data: bytes, where: str) -> tuple[Mapping[str, Any], Mapping[str, Any]
 
     try:
         text = data.decode()
-        # Aliases would let a small file stand for an enormous value.
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.BaseLoader)):
-            raise ConfigurationError(f"{where}: YAML aliases (*name) are not supported; write the value out")
+        _refuse_traps(text, where)
         # Scalars stay text so that `version: 1.10` and config values mean what they look like.
         plain = yaml.load(text, Loader=yaml.BaseLoader)  # noqa: S506 (builds strings, lists and dicts only)
         typed = yaml.safe_load(text)
@@ -140,11 +140,24 @@ def _load(data: bytes, where: str) -> tuple[Mapping[str, Any], Mapping[str, Any]
         raise ConfigurationError(f"{where} is not UTF-8 text") from error
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{where} is not valid YAML: {_yaml_problem(error)}") from error
-    except (RecursionError, ValueError) as error:
+    except ValueError as error:
         raise ConfigurationError(f"{where} is not valid YAML: {error}") from error
     if not isinstance(plain, dict) or not isinstance(typed, dict):
         raise ConfigurationError(f"{where} must be a mapping of fields, such as `name: hello`")
     return plain, typed
+
+
+def _refuse_traps(text: str, where: str) -> None:
+    """Refuse what would cost the parser or a reader out of proportion to the file's size."""
+    import yaml
+
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.BaseLoader):
+        if isinstance(event, yaml.AliasEvent):  # a small file could stand for an enormous value
+            raise ConfigurationError(f"{where}: YAML aliases (*name) are not supported; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > MAX_DEPTH:
+            raise ConfigurationError(f"{where}: values are nested more than {MAX_DEPTH} deep")
 
 
 def _yaml_problem(error: Exception) -> str:

@@ -140,7 +140,7 @@ def test_network_must_be_asked_for():
         ("name: [", "is not valid YAML: line 1, column"),
         ("", "must be a mapping of fields"),
         ("name: a\nconfig: &x {A: b}\nannotations: *x", "aliases"),
-        ("name: " + "[" * 5000, "is not valid YAML"),
+        ("name: " + "[" * 5000, "values are nested more than 20 deep"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, says: str):

@@ -1,0 +1,69 @@
+"""Removing what a daemon that was killed left behind: processes, control groups, directories.
+
+Synchronous; it runs in a worker thread, before any container is started.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from fnd_process import processes
+from fnd_process.cgroups import Cgroups
+from fnd_process.environments import BUILDING
+from fnd_process.launch import SOCKETS
+from fnd_process.removal import remove_tree
+from fnd_process.users import is_container_user
+
+KILL_TIME: Final = 10.0
+"""Seconds in which survivors must be gone."""
+_CONTAINER: Final = re.compile(r"[0-9A-Za-z]{1,26}")
+_log = logging.getLogger(__name__)
+
+
+def clear(runtime_directory: Path, cgroups: Cgroups | None, building_in: Iterable[Path]) -> int:
+    """Remove all that is left of containers that had this runtime directory; return how many there were.
+
+    `building_in` are directories in which builds that were cut short may have left theirs.
+    """
+    directories = {path.name: path for path in runtime_directory.iterdir() if _CONTAINER.fullmatch(path.name)}
+    groups = {group.path.name: group for group in cgroups.existing()} if cgroups is not None else {}
+    containers = directories.keys() | groups.keys()
+    deadline = time.monotonic() + KILL_TIME
+    for group in groups.values():
+        group.kill()
+    if containers:
+        users = {user for path in directories.values() if (user := _user(path)) is not None}
+        if not processes.kill_all(lambda: _survivors(containers, users), deadline):
+            _log.error("processes of containers of an earlier daemon do not end")
+    for group in groups.values():
+        if group.wait_empty(deadline):
+            group.remove()
+    for path in directories.values():
+        remove_tree(path)
+    for directory in building_in:
+        for path in directory.iterdir():
+            if path.name.startswith(BUILDING):
+                remove_tree(path)
+    return len(containers)
+
+
+def _user(directory: Path) -> int | None:
+    """Return the user id that a container had to itself, or None if it had none."""
+    try:
+        user = (directory / SOCKETS).lstat().st_uid
+    except OSError:
+        return None
+    return user if is_container_user(user) else None
+
+
+def _survivors(containers: set[str], users: set[int]) -> list[int]:
+    return [
+        pid
+        for pid in processes.all_pids()
+        if (processes.marked(pid) in containers or processes.user_of(pid) in users) and processes.is_alive(pid)
+    ]

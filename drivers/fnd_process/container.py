@@ -1,0 +1,340 @@
+"""One container's life: made in the spawner's thread, attended by a task of its own, ended so that nothing is left."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Final, TypeVar
+
+import attrs
+import trio
+
+from fnd.errors import ContainerFailed
+from fnd.hookspecs import Container, ContainerSpec, Exit, Link, Streams
+from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory
+from fnd_process.nursery import surrounding_nursery
+from fnd_process.privileges import MIB, data_limit
+from fnd_process.processes import read_entry
+from fnd_process.removal import remove_tree
+from fnd_process.tree import HostTree, SandboxTree, Tree
+from fnd_process.watchdog import Watched
+from fnd_process.workshop import Workshop
+
+KILL_TIME: Final = 5.0
+"""Seconds in which killed processes must be gone."""
+DRAIN_TIME: Final = 0.5
+"""Seconds to read what is left of a container's output once its processes are gone."""
+INFORMATION_TIME: Final = 10.0
+"""Seconds in which bubblewrap must have said which process is a container's first."""
+READ_SIZE: Final = 65536
+
+_log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def open_container(workshop: Workshop, program: Program, spec: ContainerSpec) -> AsyncIterator[Container]:
+    """Start a container; leaving the context ends it and removes all of it, also when cancelled.
+
+    Raises ContainerFailed on entry. Ending is shielded and takes at most the grace of the settings and a few seconds.
+    """
+    container = ProcessContainer(workshop, *await workshop.spawner.run(partial(_make, workshop, program, spec)))
+    async with surrounding_nursery() as nursery:
+        nursery.start_soon(container.attend)
+        try:
+            with trio.CancelScope(shield=True):
+                await container.find_processes()
+            yield container
+        finally:
+            with trio.CancelScope(shield=True):
+                await container.end()
+
+
+def _make(workshop: Workshop, program: Program, spec: ContainerSpec) -> tuple[Start, Launched]:
+    """Make directory, control group and process. Raises ContainerFailed; then nothing is left."""
+    with contextlib.ExitStack() as undo:
+        user = None
+        if workshop.users is not None:
+            user = workshop.users.take()
+            if user is None:
+                raise ContainerFailed("The process driver runs as many containers as it has user ids for")
+            undo.callback(workshop.users.give_back, user)
+        start = Start(
+            spec=spec,
+            program=program,
+            directory=workshop.runtime_directory / spec.container_id,
+            user=user,
+            cgroup=None,
+            data_limit=None if workshop.memory_by_kernel else data_limit(spec.memory),
+        )
+        try:
+            make_directory(start, workshop.confinement.directories)
+            undo.callback(remove_tree, start.directory)
+            if workshop.cgroups is not None:
+                pids = workshop.settings.pids + workshop.confinement.own_processes
+                cgroup = workshop.cgroups.create(spec.container_id, spec.memory, pids)
+                undo.callback(cgroup.remove)
+                start = attrs.evolve(start, cgroup=cgroup)
+        except OSError as error:
+            raise ContainerFailed(f"Container could not be started: {error}") from error
+        launched = workshop.confinement.launch(start)
+        undo.pop_all()
+    return start, launched
+
+
+class ProcessContainer:
+    """A started container."""
+
+    def __init__(self, workshop: Workshop, start: Start, launched: Launched) -> None:
+        self._workshop = workshop
+        self._start = start
+        self._launched = launched
+        self._exit: Exit | None = None
+        self._reason = ""
+        self._ended = trio.Event()
+        self._attended = trio.Event()
+        self._attendance = trio.CancelScope(shield=True)
+        self._pausing = trio.Lock()
+        self._paused = False
+        self._ending = False
+        self._sandboxed = launched.information is not None
+        self._descriptors = contextlib.ExitStack()
+        self._descriptors.callback(os.close, launched.pidfd)
+        self._streams = _open_streams(launched) if start.spec.link is Link.STREAMS else None
+        # Until a sandbox says which its first process is, its own are all there are.
+        self._tree: Tree = HostTree(
+            pid=launched.process.pid,
+            pidfd=launched.pidfd,
+            container_id=start.spec.container_id,
+            user=None if self._sandboxed else start.user,
+            cgroup=start.cgroup,
+        )
+        self._watched: Watched | None = None
+
+    @property
+    def spec(self) -> ContainerSpec:
+        """What it was started from."""
+        return self._start.spec
+
+    @property
+    def socket_directory(self) -> Path:
+        """The directory for the socket as this host sees it."""
+        return self._start.directory / SOCKETS
+
+    @property
+    def streams(self) -> Streams:
+        """Its standard streams (link STREAMS)."""
+        assert self._streams is not None, "this container's link is a socket"
+        return self._streams
+
+    @property
+    def pid(self) -> int | None:
+        """The process that stands for it: its own, or bubblewrap's around it."""
+        return self._launched.process.pid
+
+    async def wait(self) -> Exit:
+        """Return when its main process has ended."""
+        await self._ended.wait()
+        assert self._exit is not None
+        return self._exit
+
+    async def pause(self) -> None:
+        """Stop all of its processes."""
+        async with self._pausing:
+            if not self._paused and not self._ending:
+                self._paused = True
+                self._set_watched(paused=True)
+                await self._in_thread(partial(self._tree.pause, time.monotonic() + KILL_TIME))
+
+    async def resume(self) -> None:
+        """Let them run on."""
+        async with self._pausing:
+            if not self._ending:
+                self._run_on()
+
+    def _run_on(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._set_watched(paused=False)
+            self._tree.resume()
+
+    def _set_watched(self, paused: bool) -> None:
+        if self._watched is not None:
+            self._watched.paused = paused
+
+    async def find_processes(self) -> None:
+        """Learn which process is a sandbox's first, and have the watchdog look. Raises ContainerFailed."""
+        information = self._launched.information
+        if information is not None:
+            try:
+                with trio.fail_after(INFORMATION_TIME):
+                    first = await _read_first_process(information)
+            except (trio.TooSlowError, ValueError) as error:
+                raise ContainerFailed("bubblewrap could not set the sandbox up; the function's log says why") from error
+            finally:
+                os.close(information)
+            self._hold_first_process(first)
+        start, settings = self._start, self._workshop.settings
+        has_temporary = TEMPORARY in self._workshop.confinement.directories
+        self._watched = Watched(
+            tree=self._tree,
+            memory=None if self._workshop.memory_by_kernel else start.spec.memory * MIB,
+            sockets=self.socket_directory,
+            temporary=start.directory / TEMPORARY if has_temporary else None,
+            temporary_size=settings.tmp_size * MIB,
+            report=self._killed_because,
+        )
+        self._workshop.watchdog.add(self._watched)
+
+    def _hold_first_process(self, first: int) -> None:
+        try:
+            pidfd = os.pidfd_open(first)
+        except ProcessLookupError:
+            return  # the container has ended already
+        self._descriptors.callback(os.close, pidfd)
+        entry = read_entry(first)
+        if entry is not None and entry.parent == self._launched.process.pid:
+            self._tree = SandboxTree(
+                pidfd=self._launched.pidfd, first=first, first_pidfd=pidfd, cgroup=self._start.cgroup
+            )
+
+    def _killed_because(self, reason: str) -> None:
+        self._reason = reason
+
+    async def attend(self) -> None:
+        """Read its output and wait for its exit; cancelled by `end` alone."""
+        try:
+            with self._attendance:
+                async with trio.open_nursery() as nursery:
+                    if self._streams is None:
+                        nursery.start_soon(self._read, "stdout", self._launched.stdout)
+                    nursery.start_soon(self._read, "stderr", self._launched.stderr)
+                    await trio.lowlevel.wait_readable(self._launched.pidfd)
+                    self._exit = self._read_exit()
+                    self._ended.set()
+        finally:
+            self._attended.set()
+
+    async def _read(self, name: str, fd: int) -> None:
+        stream = trio.lowlevel.FdStream(fd)
+        log = self._start.spec.log
+        try:
+            while data := await stream.receive_some(READ_SIZE):
+                log(name, data)
+        finally:
+            stream.close()
+
+    def _read_exit(self) -> Exit:
+        # It stays a zombie, its number and its session's taken by nobody else, until all that bore them are gone.
+        result = os.waitid(os.P_PIDFD, self._launched.pidfd, os.WEXITED | os.WNOWAIT)
+        assert result is not None
+        cgroup = self._start.cgroup
+        if not self._reason and cgroup is not None and cgroup.ran_out_of_memory():
+            self._reason = f"memory limit of {self._start.spec.memory} MiB exceeded"
+        if result.si_code != os.CLD_EXITED:
+            return Exit(signal=result.si_status, reason=self._reason)
+        if self._sandboxed and 128 < result.si_status <= 128 + signal.SIGRTMAX:
+            # As bubblewrap, like a shell, tells that a signal ended what it ran.
+            return Exit(signal=result.si_status - 128, reason=self._reason)
+        return Exit(code=result.si_status, reason=self._reason)
+
+    async def end(self) -> None:
+        """End it, first by asking, and remove all that is left of it. To be shielded."""
+        async with self._pausing:
+            self._ending = True
+        if self._streams is not None:
+            self._streams.close_input()
+        if not self._ended.is_set():
+            asked = await self._in_thread(self._tree.terminate)
+            self._run_on()
+            if asked:
+                with trio.move_on_after(self._workshop.settings.stop_grace):
+                    await self._ended.wait()
+        gone = await self._in_thread(partial(self._tree.kill, time.monotonic() + KILL_TIME))
+        with trio.move_on_after(DRAIN_TIME):
+            await self._attended.wait()
+        self._attendance.cancel()
+        await self._attended.wait()
+        if self._streams is not None:
+            self._streams.close()
+        await self._in_thread(partial(self._remove, gone))
+
+    def _remove(self, gone: bool) -> None:
+        """Reap it and remove what it had; of one that would not die, leave what may still be in use."""
+        if self._watched is not None:
+            self._workshop.watchdog.discard(self._watched)
+            self._watched.finish()
+        self._launched.process.poll()
+        self._descriptors.close()
+        start, users = self._start, self._workshop.users
+        try:
+            if start.cgroup is not None:
+                start.cgroup.remove()
+            remove_tree(start.directory)
+        except OSError as error:
+            gone = False
+            _log.warning("container %s: %s", start.spec.container_id, error)
+        if not gone:
+            _log.error(
+                "container %s was killed and is not gone; the daemon's next start clears it", start.spec.container_id
+            )
+        elif users is not None and start.user is not None:
+            users.give_back(start.user)
+
+    async def _in_thread(self, function: Callable[[], T]) -> T:
+        return await trio.to_thread.run_sync(function, limiter=self._workshop.limiter)
+
+
+class _Streams:
+    """A container's standard input and output."""
+
+    def __init__(self, stdin: int, stdout: int) -> None:
+        self._input = trio.lowlevel.FdStream(stdin)
+        self._output = trio.lowlevel.FdStream(stdout)
+
+    async def send_all(self, data: bytes) -> None:
+        """Write to standard input. Raises trio.BrokenResourceError if nothing reads it any more."""
+        await self._input.send_all(data)
+
+    async def send_eof(self) -> None:
+        """Close standard input."""
+        await self._input.aclose()
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Read from standard output; b"" at its end."""
+        return bytes(await self._output.receive_some(max_bytes))
+
+    def close_input(self) -> None:
+        """Close standard input, without waiting."""
+        self._input.close()
+
+    def close(self) -> None:
+        """Close both."""
+        self._input.close()
+        self._output.close()
+
+
+def _open_streams(launched: Launched) -> _Streams:
+    assert launched.stdin is not None
+    return _Streams(launched.stdin, launched.stdout)
+
+
+async def _read_first_process(fd: int) -> int:
+    """Read from bubblewrap which process is the container's first. Raises ValueError if it ends without saying so."""
+    import json
+
+    said = b""
+    while b"}" not in said:
+        await trio.lowlevel.wait_readable(fd)
+        part = os.read(fd, 4096)
+        if not part:
+            raise ValueError("no answer")
+        said += part
+    return int(json.loads(said)["child-pid"])
