@@ -11,7 +11,7 @@ import resource
 import signal
 import stat
 from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -164,6 +164,7 @@ class Daemon:
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
+            stack.callback(_remove_empty_directories, settings.runtime_directory)
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
             store.on_health = self._tell_store_health
@@ -297,6 +298,13 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _remove_empty_directories(path: Path) -> None:
+    """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
+    for directory in path.iterdir():
+        with suppress(OSError):
+            directory.rmdir()
 
 
 def _make_directory(path: Path) -> None:
