@@ -179,13 +179,14 @@ def _bubblewrap() -> Check:
 
 
 def _control_groups() -> Check:
-    controllers = set((_read(Path("/sys/fs/cgroup/cgroup.controllers")) or "").split())
-    wanted = {"memory", "pids"}
-    if wanted <= controllers:
-        return Check(name="control groups", outcome="ok", found="version 2, with memory and pids")
-    found = (
-        f"version 2 without {' and '.join(sorted(wanted - controllers))}" if controllers else "no version 2"
-    )
+    mounted = _mounted("cgroup2")
+    if mounted is None:
+        found = "no version 2"
+    else:
+        missing = {"memory", "pids"} - set((_read(mounted / "cgroup.controllers") or "").split())
+        if not missing:
+            return Check(name="control groups", outcome="ok", found="version 2, with memory and pids")
+        found = f"version 2, without {' and '.join(sorted(missing))}"
     return Check(
         name="control groups",
         outcome="warning",
@@ -216,9 +217,7 @@ def _disk(path: Path) -> Check:
     free = shutil.disk_usage(next(_existing(path))).free
     found = f"{free // _MIB} MiB free for the data directory"
     if free < MIN_DISK:
-        return Check(
-            name="disk", outcome="warning", found=found, advice="functions and logs need room: make some"
-        )
+        return Check(name="disk", outcome="warning", found=found, advice="functions and logs need room: make some")
     return Check(name="disk", outcome="ok", found=found)
 
 
@@ -238,6 +237,15 @@ def _socket_paths(runtime_directory: Path) -> Check:
 def _existing(path: Path) -> Iterator[Path]:
     """Yield `path` and its parents, from the innermost that exists."""
     return (candidate for candidate in (path, *path.absolute().parents) if candidate.exists())
+
+
+def _mounted(kind: str) -> Path | None:
+    """Return where a file system of this kind is mounted, proc_pid_mountinfo(5)."""
+    for line in (_read(Path("/proc/self/mountinfo")) or "").splitlines():
+        before, _, after = line.partition(" - ")
+        if after.split(" ")[0] == kind:
+            return Path(before.split(" ")[4])
+    return None
 
 
 def _read(path: Path) -> str | None:

@@ -14,9 +14,9 @@ from rich.text import Text
 from fnd.cli.calling import PHASES, Summary, Timing, call_many, summarise
 from fnd.cli.client import Daemon
 from fnd.cli.deployment import Deployment, deploy_directory
-from fnd.cli.exits import CommandError
+from fnd.cli.exits import CommandError, FunctionFailedCall
 from fnd.cli.init import DEFAULT_RUNTIME, make_function
-from fnd.cli.output import JSON, duration, output_option, stdout, table, write_json
+from fnd.cli.output import JSON, duration, output_option, printable, stdout, table, write_json
 from fnd.cli.own_daemon import OwnDaemon
 from fnd.cli.progress import Progress
 
@@ -26,6 +26,7 @@ BODY: Final = b'{"name": "fnd"}'
 _STOP_PATIENCE: Final = 30.0
 """Seconds beyond the idle time-out within which its containers must have stopped."""
 _TELL_EVERY: Final = 0.1
+_LOG_TAIL: Final = 20
 
 
 @attrs.frozen(kw_only=True)
@@ -66,7 +67,10 @@ def demo(calls: int, callers: int, idle_timeout: int, output: str) -> None:
             own.start()
         with own.client() as daemon:
             deployment = _deploy(own, daemon, idle_timeout, progress)
-            result = _measure(daemon, deployment, calls, callers, idle_timeout, progress)
+            try:
+                result = _measure(daemon, deployment, calls, callers, idle_timeout, progress)
+            except FunctionFailedCall as error:
+                raise FunctionFailedCall(f"{error.message}{_log_of(daemon, deployment)}") from error
         with progress.step("Stopping the daemon", "the daemon has stopped"):
             own.stop()
         if remains := own.remains():
@@ -79,6 +83,11 @@ def demo(calls: int, callers: int, idle_timeout: int, output: str) -> None:
         write_json(_for_programs(result))
     else:
         _show(result)
+
+
+def _log_of(daemon: Daemon, deployment: Deployment) -> str:
+    lines = daemon.lines("GET", "/control/logs", fn=deployment.fn["id"], lines=_LOG_TAIL)
+    return "".join(f"\n  {printable(line['text'])}" for line in ({"text": "Its log:"}, *lines))
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
