@@ -7,6 +7,7 @@ else has its default. Everything about one stands in its field below; `SETTINGS`
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -119,8 +120,14 @@ def _default_text(kind: Kind, default: Any) -> str:
     return str(default).lower()
 
 
+@functools.cache
+def _memory_at_start() -> int:
+    """Return what was available when it was first asked: at a reload, containers that run would be missing in it."""
+    return memory_for_containers()
+
+
 def _memory(value: int) -> int:
-    return value or memory_for_containers()
+    return value or _memory_at_start()
 
 
 @attrs.frozen(kw_only=True)

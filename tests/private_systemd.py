@@ -1,8 +1,8 @@
 """A real systemd, booted for tests in namespaces of its own, on a machine whose own init may be anything.
 
 It could do to the machine what any systemd does at boot, as root: empty /tmp, set kernel parameters, make devices.
-So it sees the machine read-only, gets memory for what it writes, and knows no units but the few below, its journal
-and those that a test gives it.
+So it sees the machine read-only, gets memory for what it writes, a network of nothing but a loopback of its own, and
+knows no units but the few below, its journal and those that a test gives it.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ mount -o remount,bind,ro /proc/sys
 umount -R /sys/fs/cgroup
 mount -o remount,bind,ro /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+"$PYTHON" -c "$LOOPBACK_UP"
 number=0
 for path in "$@"; do
     mkdir -p "$path"
@@ -93,6 +94,15 @@ exec /lib/systemd/systemd --system --unit=basic.target
 """
 
 
+_LOOPBACK_UP = """
+import fcntl, socket, struct
+SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+with socket.socket() as sock:
+    fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh22x", b"lo", IFF_UP))
+"""
+_NAMESPACES = ("-p", "-m", "-n", "-u", "-i", "-C")
+
+
 class PrivateSystemd:
     """One that runs; `shared` is the one directory of the machine that it and its services may write to."""
 
@@ -131,7 +141,7 @@ class PrivateSystemd:
         await self.run("systemctl", "daemon-reload")
 
     def _inside(self, *command: str) -> list[str]:
-        return ["nsenter", "--target", str(self._pid), "-p", "-m", "-u", "-i", "-C", *command]
+        return ["nsenter", "--target", str(self._pid), *_NAMESPACES, *command]
 
     def _stop(self) -> None:
         subprocess.run(self._inside("systemctl", "exit"), check=False, capture_output=True, timeout=20)
@@ -149,11 +159,13 @@ def private_systemd(shared: Path) -> Iterator[PrivateSystemd]:
     needed = {Path(path).resolve() for path in (REPOSITORY, sys.prefix, sys.base_prefix)}
     hidden = [path for path in needed if any(path.is_relative_to(place) for place in ("/run", *_IN_MEMORY))]
     group = _make_group()
-    unshared = ["--pid", "--mount-proc", "--mount", "--uts", "--ipc", "--cgroup", "--propagation", "private"]
+    unshared = ["--pid", "--mount-proc", "--mount", "--net", "--uts", "--ipc", "--cgroup", "--propagation", "private"]
     environment = {
         "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
         "IN_MEMORY": " ".join(_IN_MEMORY),
         "STOCK_UNITS": " ".join(_STOCK_UNITS),
+        "PYTHON": sys.executable,
+        "LOOPBACK_UP": _LOOPBACK_UP,
     }
     log_path = shared / "boot.log"
     command = ["bash", "-c", 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"', "enter", str(group)]
@@ -191,7 +203,7 @@ def _wait_until_booted(process: subprocess.Popen[bytes]) -> int | None:
         pid = children.read_text().strip()
         if pid:
             state = subprocess.run(
-                ["nsenter", "--target", pid, "-p", "-m", "-u", "-i", "-C", "systemctl", "is-system-running"],
+                ["nsenter", "--target", pid, *_NAMESPACES, "systemctl", "is-system-running"],
                 check=False,
                 capture_output=True,
                 text=True,

@@ -99,10 +99,11 @@ async def test_sockets_are_handed_over_and_the_first_caller_starts_the_service(
 
 async def test_a_socket_that_cannot_be_served_stops_the_start_with_the_reason(systemd: PrivateSystemd) -> None:
     await systemd.write_unit("datagram.service", SERVICE)
-    await systemd.write_unit("datagram.socket", "[Socket]\nListenDatagram=@fnd-datagram\n")
+    path = str(systemd.shared / "datagram.sock")
+    await systemd.write_unit("datagram.socket", f"[Socket]\nListenDatagram={path}\nRemoveOnStop=yes\n")
     await systemd.run("systemctl", "start", "datagram.socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
-        sock.sendto(b"x", "\0fnd-datagram")
+        sock.sendto(b"x", path)
     await systemd.until_shown("datagram.service", "Result", "exit-code")
     assert "not a listening stream socket" in await systemd.journal("datagram.service")
     await systemd.run("systemctl", "stop", "datagram.socket")

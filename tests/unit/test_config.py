@@ -154,8 +154,11 @@ def test_a_control_socket_whose_path_is_too_long_is_refused() -> None:
         load({"runtime_directory": "/" + "x" * 100})
 
 
-def test_memory_in_force_is_never_0() -> None:
-    assert load().memory > 0
+def test_memory_in_force_is_never_0_and_stays_what_it_was_at_start() -> None:
+    first = load()
+    assert first.memory > 0
+    ballast = b"x" * (64 << 20)
+    assert load().memory == first.memory, len(ballast)
     assert load({"memory": "512MiB"}).memory == 512
 
 
