@@ -26,6 +26,9 @@ class HangupWatcher:
         self._epoll = epoll
         self._callbacks: dict[int, Callable[[], None]] = {}
 
+    def __len__(self) -> int:
+        return len(self._callbacks)
+
     def add(self, sock: socket.socket, hung_up: Callable[[], None]) -> None:
         """Call `hung_up` when the peer of `sock` has gone, and maybe again. `remove` it before `sock` is closed.
 

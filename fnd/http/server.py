@@ -10,20 +10,20 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import attrs
-import structlog
 import trio
 
 from fnd.alarms import Alarms
 from fnd.http.connection import Connection, Handler
 from fnd.http.hangups import HangupWatcher, watching_hangups
 from fnd.http.request import RequestLimits
+from fnd.log import get_logger
 
 _ACCEPT_BATCH: Final = 64
 _OUT_OF_RESOURCES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM))
 _OUT_OF_RESOURCES_PAUSE: Final = 0.1
 _UCRED: Final = struct.Struct("iII")
 
-_log = structlog.get_logger("fnd.http")
+_log = get_logger(__name__)
 
 
 @attrs.frozen(kw_only=True)
@@ -61,8 +61,8 @@ class Server:
     ) -> None:
         self.limits = limits
         self.alarms = alarms
+        self.hangups = hangups
         self._handler = handler
-        self._hangups = hangups
         self._nursery = nursery
         self._connections: set[Connection] = set()
         self._one_closed = trio.Event()
@@ -130,10 +130,10 @@ class Server:
                 _, connection.peer_uid, _ = _UCRED.unpack(credentials)
             else:
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._hangups.add(sock, connection.hung_up)
+            self.hangups.add(sock, connection.hung_up)
             if self._draining:
                 connection.drain()
-            await connection.serve(self._handler, before_close=self._hangups.remove)
+            await connection.serve(self._handler, before_close=self.hangups.remove)
         except OSError as error:
             # The machine has no memory to watch one more, or the peer was gone before we began.
             _log.warning("connection lost", error=str(error))
