@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import attrs
-from litestar.params import Parameter
+from litestar.params import Body, PathParameter, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from fnd.model import App, Fn, Trigger
@@ -27,12 +27,12 @@ DEFAULT_PER_PAGE: Final = 30
 
 
 def _text(description: str, **rules: Any) -> Any:
-    return Parameter(description=description, **rules)
+    return Body(description=description, **rules)
 
 
 def _number(description: str, maximum: int) -> Any:
     # Through schema_extra, since a minimum of 0 given as `ge` is left out of the document.
-    return Parameter(description=description, schema_extra={"minimum": 0, "maximum": maximum})
+    return Body(description=description, schema_extra={"minimum": 0, "maximum": maximum})
 
 
 Config = Annotated[
@@ -131,15 +131,17 @@ class TriggerList:
     next_cursor: str | UnsetType = UNSET
 
 
-# Queries.
+# Paths and queries.
 
-NameFilter = Annotated[str, Parameter(description="Only the one by this name.")]
-AppFilter = Annotated[str, Parameter(description="Only those of this app, by id.")]
-FnFilter = Annotated[str, Parameter(description="Only those of this fn, by id.")]
-Cursor = Annotated[str, Parameter(description="The next_cursor of the page before.")]
+PathId = Annotated[str, PathParameter(description="As the server gave it.")]
+
+NameFilter = Annotated[str, QueryParameter(description="Only the one by this name.")]
+AppFilter = Annotated[str, QueryParameter(description="Only those of this app, by id.")]
+FnFilter = Annotated[str, QueryParameter(description="Only those of this fn, by id.")]
+Cursor = Annotated[str, QueryParameter(description="The next_cursor of the page before.")]
 PerPage = Annotated[
     str,
-    Parameter(
+    QueryParameter(
         description="How many at most; one that is no number or below 1 is the default, one above 100 is 100.",
         schema_extra={"type": "integer", "minimum": 1, "maximum": MAX_PER_PAGE, "default": DEFAULT_PER_PAGE},
     ),

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from litestar import Controller, Request, Router, delete, get, post, put
+from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
 from fnd.api import changes, validation
@@ -25,6 +26,7 @@ from fnd.api.schemas import (
     FnFilter,
     FnList,
     NameFilter,
+    PathId,
     PerPage,
     TriggerBody,
     TriggerList,
@@ -57,7 +59,7 @@ class Apps(Controller):
         return AppList(page.items, _next(page.next_cursor))
 
     @post(operation_id="CreateApp", status_code=200, responses=_CREATING)
-    async def create_app(self, request: APIRequest, data: AppBody) -> App:
+    async def create_app(self, request: APIRequest, data: JSONBody[AppBody]) -> App:
         """Create an app."""
         services = services_of(request)
         app = await services.store.apps.insert(validation.new_app(data, _now()))
@@ -65,12 +67,12 @@ class Apps(Controller):
         return app
 
     @get("/{app_id:str}", operation_id="GetApp", responses=_READING)
-    async def get_app(self, request: APIRequest, app_id: str) -> App:
+    async def get_app(self, request: APIRequest, app_id: PathId) -> App:
         """Read an app."""
         return await services_of(request).store.apps.get(app_id)
 
     @put("/{app_id:str}", operation_id="UpdateApp", responses=_UPDATING)
-    async def update_app(self, request: APIRequest, app_id: str, data: AppBody) -> App:
+    async def update_app(self, request: APIRequest, app_id: PathId, data: JSONBody[AppBody]) -> App:
         """Change what the body has of an app; its fns become new versions of themselves."""
         services, now = services_of(request), _now()
         validation.check_app_id(app_id, data)
@@ -79,7 +81,7 @@ class Apps(Controller):
         return app
 
     @delete("/{app_id:str}", operation_id="DeleteApp", responses=_READING)
-    async def delete_app(self, request: APIRequest, app_id: str) -> None:
+    async def delete_app(self, request: APIRequest, app_id: PathId) -> None:
         """Delete an app with its fns and triggers."""
         services = services_of(request)
         await services.store.apps.delete(app_id)
@@ -108,7 +110,7 @@ class Fns(Controller):
         return FnList([show(fn) for fn in page.items], _next(page.next_cursor))
 
     @post(operation_id="CreateFn", status_code=200, responses=_CREATING)
-    async def create_fn(self, request: APIRequest, data: FnBody) -> Fn:
+    async def create_fn(self, request: APIRequest, data: JSONBody[FnBody]) -> Fn:
         """Create a fn in an app."""
         services = services_of(request)
         fn = await services.store.fns.insert(validation.new_fn(data, services.codecs.keys(), _now()))
@@ -116,12 +118,12 @@ class Fns(Controller):
         return Endpoints.of(request).fn(fn)
 
     @get("/{fn_id:str}", operation_id="GetFn", responses=_READING)
-    async def get_fn(self, request: APIRequest, fn_id: str) -> Fn:
+    async def get_fn(self, request: APIRequest, fn_id: PathId) -> Fn:
         """Read a fn."""
         return Endpoints.of(request).fn(await services_of(request).store.fns.get(fn_id))
 
     @put("/{fn_id:str}", operation_id="UpdateFn", responses=_UPDATING)
-    async def update_fn(self, request: APIRequest, fn_id: str, data: FnBody) -> Fn:
+    async def update_fn(self, request: APIRequest, fn_id: PathId, data: JSONBody[FnBody]) -> Fn:
         """Change what the body has of a fn; calls that come from now on go to the new version."""
         services, now = services_of(request), _now()
         validation.check_fn_id(fn_id, data)
@@ -131,7 +133,7 @@ class Fns(Controller):
         return Endpoints.of(request).fn(fn)
 
     @delete("/{fn_id:str}", operation_id="DeleteFn", responses=_READING)
-    async def delete_fn(self, request: APIRequest, fn_id: str) -> None:
+    async def delete_fn(self, request: APIRequest, fn_id: PathId) -> None:
         """Delete a fn with its triggers."""
         services = services_of(request)
         await services.store.fns.delete(fn_id)
@@ -161,7 +163,7 @@ class Triggers(Controller):
         return TriggerList([show(trigger) for trigger in page.items], _next(page.next_cursor))
 
     @post(operation_id="CreateTrigger", status_code=200, responses=_CREATING)
-    async def create_trigger(self, request: APIRequest, data: TriggerBody) -> Trigger:
+    async def create_trigger(self, request: APIRequest, data: JSONBody[TriggerBody]) -> Trigger:
         """Create a trigger to a fn of the same app."""
         services = services_of(request)
         trigger = await services.store.triggers.insert(validation.new_trigger(data, _now()))
@@ -169,12 +171,12 @@ class Triggers(Controller):
         return Endpoints.of(request).trigger(trigger)
 
     @get("/{trigger_id:str}", operation_id="GetTrigger", responses=_READING)
-    async def get_trigger(self, request: APIRequest, trigger_id: str) -> Trigger:
+    async def get_trigger(self, request: APIRequest, trigger_id: PathId) -> Trigger:
         """Read a trigger."""
         return Endpoints.of(request).trigger(await services_of(request).store.triggers.get(trigger_id))
 
     @put("/{trigger_id:str}", operation_id="UpdateTrigger", responses=_UPDATING)
-    async def update_trigger(self, request: APIRequest, trigger_id: str, data: TriggerBody) -> Trigger:
+    async def update_trigger(self, request: APIRequest, trigger_id: PathId, data: JSONBody[TriggerBody]) -> Trigger:
         """Change what the body has of a trigger."""
         services, now = services_of(request), _now()
         validation.check_trigger_id(trigger_id, data)
@@ -185,7 +187,7 @@ class Triggers(Controller):
         return Endpoints.of(request).trigger(trigger)
 
     @delete("/{trigger_id:str}", operation_id="DeleteTrigger", responses=_READING)
-    async def delete_trigger(self, request: APIRequest, trigger_id: str) -> None:
+    async def delete_trigger(self, request: APIRequest, trigger_id: PathId) -> None:
         """Delete a trigger."""
         services = services_of(request)
         await services.store.triggers.delete(trigger_id)
