@@ -1,4 +1,4 @@
-# ruff: noqa: RUF009  the fields below are made by _setting, which calls attrs.field
+# ruff: noqa: RUF009  the fields below are made by setting_field, which calls attrs.field
 """The daemon's settings: one class that the command line, the FND_ variables and docs/settings.md follow.
 
 A setting is read, in this order, from a flag, from its FND_ variable, from the TOML file of `--config`, and
@@ -17,10 +17,10 @@ import attrs
 
 from fnd.errors import ConfigurationError
 from fnd.machine import memory_for_containers
+from fnd.setting_fields import Setting, described, setting_field
 from fnd.setting_kinds import (
     Choice,
     Directory,
-    Kind,
     ListenAddress,
     Listeners,
     Seconds,
@@ -45,79 +45,8 @@ __all__ = [
 MIB: Final = 1 << 20
 GIB: Final = 1 << 30
 
-NOT_SETTINGS: Final = frozenset({"FND_CONFIG", "FND_REQUIRE_PARTS"})
-"""FND_ variables that are not the daemon's settings: the CLI's file option, and the test suite's switch."""
-
-
-@attrs.frozen(kw_only=True)
-class Setting:
-    """What is known of one setting besides its value."""
-
-    name: str
-    help: str
-    """One or two sentences for a person."""
-    kind: Kind
-    default: str
-    """The default, in words where it depends on something."""
-    flag: str
-    """The command line's option, or "" where there is none."""
-    unit: str
-    """What a bare number counts: "seconds", "bytes", "MiB"; "" where that is no question."""
-    reloadable: bool
-    """Whether `fnd reload` (SIGHUP) brings a changed value into force; else it needs a restart."""
-    secret: bool
-    """Never shown."""
-    file_only: bool
-    """Only the configuration file can have it."""
-
-    @property
-    def variable(self) -> str:
-        """The environment variable, or "" where there is none."""
-        return "" if self.file_only else f"FND_{self.name.upper()}"
-
-    @property
-    def multiple(self) -> bool:
-        """Whether the flag may be repeated."""
-        return isinstance(self.kind, Listeners)
-
-
-@attrs.frozen
-class _Field:
-    """The metadata of a field of Settings, from which its Setting is made."""
-
-    help: str
-    kind: Kind
-    default: str
-    flag: str | None
-    unit: str
-    reloadable: bool
-    secret: bool
-
-
-def _setting(
-    help: str,
-    kind: Kind,
-    *,
-    default: Any = attrs.NOTHING,
-    default_text: str = "",
-    flag: str | None = None,
-    unit: str = "",
-    reloadable: bool = False,
-    secret: bool = False,
-    converter: Any = None,
-) -> Any:
-    """Make a field of Settings; `flag` None means the name with dashes."""
-    text = default_text or _default_text(kind, default)
-    metadata = {_Field: _Field(help, kind, text, flag, unit, reloadable, secret)}
-    return attrs.field(default=default, metadata=metadata, repr=not secret, converter=converter)
-
-
-def _default_text(kind: Kind, default: Any) -> str:
-    if isinstance(kind, Size):
-        return kind.text(default)
-    if isinstance(kind, Seconds):
-        return f"{default:g} seconds"
-    return str(default).lower()
+NOT_SETTINGS: Final = frozenset({"FND_CONFIG", "FND_FUZZ", "FND_REQUIRE_PARTS"})
+"""FND_ variables that are not the daemon's settings: the CLI's file option, and the test suite's switches."""
 
 
 @functools.cache
@@ -134,42 +63,42 @@ def _memory(value: int) -> int:
 class Settings:
     """The daemon's settings, all of them in force. Sizes are in bytes but for `memory`, times in seconds."""
 
-    listen: tuple[str, ...] = _setting(
+    listen: tuple[str, ...] = setting_field(
         "Where callers reach functions: a TCP address or a Unix socket. Port 0 lets the kernel choose.",
         Listeners(),
         default=("127.0.0.1:8080",),
         default_text="127.0.0.1:8080",
     )
-    data_directory: Path = _setting(
+    data_directory: Path = setting_field(
         "Where the database, built functions and logs are kept.",
         Directory(),
         default_text="$STATE_DIRECTORY under systemd; /var/lib/fnd as root; else $XDG_DATA_HOME/fnd",
         flag="--data",
     )
-    runtime_directory: Path = _setting(
+    runtime_directory: Path = setting_field(
         "Where sockets and running containers' directories are, gone after a reboot. Keep its path short: "
         "functions' sockets are inside.",
         Directory(),
         default_text="$RUNTIME_DIRECTORY under systemd; /run/fnd as root; else $XDG_RUNTIME_DIR/fnd or /tmp/fnd-UID",
     )
-    control: Path = _setting(
+    control: Path = setting_field(
         "The control socket, by which the fnd command reaches the daemon; for its owner and root alone.",
         SocketPath(),
         default=attrs.Factory(lambda self: self.runtime_directory / "control.sock", takes_self=True),
         default_text="control.sock in the runtime directory",
     )
-    default_driver: str = _setting(
+    default_driver: str = setting_field(
         "The driver that takes images without a scheme.",
         Word(r"[a-z][a-z0-9_-]{0,62}", "a driver's name"),
         default="process",
     )
-    management: bool = _setting(
+    management: bool = setting_field(
         "Serve /v2, metrics and control on TCP listeners too, to who has the management token. "
         "Who can manage can run code on this machine.",
         Switch(),
         default=False,
     )
-    management_token: str = _setting(
+    management_token: str = setting_field(
         "What a manager sends over TCP as Authorization: Bearer TOKEN. Not a flag, so that no process list shows it.",
         Word(r"[!-~]{16,512}", "16 to 512 printable ASCII characters without spaces"),
         default="",
@@ -177,7 +106,7 @@ class Settings:
         flag="",
         secret=True,
     )
-    memory: int = _setting(
+    memory: int = setting_field(
         "Memory for all containers together; 0 takes what is available at start less a headroom of a tenth "
         "of the machine (256 MiB to 5 GiB).",
         Size(0, 1 << 30, unit=MIB),
@@ -187,101 +116,101 @@ class Settings:
         converter=_memory,
     )
     """MiB, never 0: 0 has become what the machine has."""
-    max_pools: int = _setting(
+    max_pools: int = setting_field(
         "Function versions kept in mind at once; beyond it, the longest unused are forgotten.",
         Whole(1, 1_000_000),
         default=10_000,
     )
-    max_waiting: int = _setting(
+    max_waiting: int = setting_field(
         "Calls that may wait for one function; more are answered 429.", Whole(1, 1_000_000), default=1000
     )
-    start_timeout: float = _setting(
+    start_timeout: float = setting_field(
         "How long a container may take until it is ready.", Seconds(3600), default=5.0, unit="seconds"
     )
-    pull_timeout: float = _setting(
+    pull_timeout: float = setting_field(
         "How long getting an image ready may take.", Seconds(), default=600.0, unit="seconds"
     )
-    grace_period: float = _setting(
+    grace_period: float = setting_field(
         "How long running calls may take to finish when the daemon stops.",
         Seconds(),
         default=30.0,
         unit="seconds",
         reloadable=True,
     )
-    max_connections: int = _setting(
+    max_connections: int = setting_field(
         "Connections open at once on all listeners; more wait to be accepted.",
         Whole(1, 1_000_000),
         default=10_000,
     )
-    max_start_line: int = _setting(
+    max_start_line: int = setting_field(
         "The longest start line (method and URL) of a request.", Size(256, MIB), default=8192, unit="bytes"
     )
-    max_header_size: int = _setting(
+    max_header_size: int = setting_field(
         "All headers of a request together.", Size(1024, 16 * MIB), default=32768, unit="bytes"
     )
-    max_body_size: int = _setting(
+    max_body_size: int = setting_field(
         "The body of a request; 0 is no limit. Bodies are streamed, not held in memory.",
         Size(0, 1 << 50),
         default=0,
         unit="bytes",
     )
-    max_response_header_size: int = _setting(
+    max_response_header_size: int = setting_field(
         "All headers of a function's answer together.", Size(1024, 16 * MIB), default=65536, unit="bytes"
     )
-    max_response_body_size: int = _setting(
+    max_response_body_size: int = setting_field(
         "The body of a function's answer; 0 is no limit.", Size(0, 1 << 50), default=0, unit="bytes"
     )
-    read_timeout: float = _setting(
+    read_timeout: float = setting_field(
         "How long a caller may take to send a request's head, and how long it may pause within its body.",
         Seconds(),
         default=30.0,
         unit="seconds",
     )
-    idle_timeout: float = _setting(
+    idle_timeout: float = setting_field(
         "How long a connection may be without a request before it is closed.",
         Seconds(),
         default=75.0,
         unit="seconds",
     )
-    write_timeout: float = _setting(
+    write_timeout: float = setting_field(
         "How long a caller may take none of an answer before its connection is closed.",
         Seconds(),
         default=60.0,
         unit="seconds",
     )
-    log_level: str = _setting(
+    log_level: str = setting_field(
         "The least serious events the daemon logs.",
         Choice(("debug", "info", "warning", "error")),
         default="info",
         reloadable=True,
     )
-    log_format: str = _setting(
+    log_format: str = setting_field(
         "How the daemon logs: lines for people, or JSON. auto is json under systemd.",
         Choice(("auto", "console", "json")),
         default="auto",
     )
-    function_log_size: int = _setting(
+    function_log_size: int = setting_field(
         "What is kept of the output of one call; more is cut, with a mark.",
         Size(1024, GIB),
         default=MIB,
         unit="bytes",
         reloadable=True,
     )
-    function_log_keep: int = _setting(
+    function_log_keep: int = setting_field(
         "What is kept of the output of one function; the oldest goes first.",
         Size(MIB, 1 << 40),
         default=16 * MIB,
         unit="bytes",
         reloadable=True,
     )
-    function_log_total: int = _setting(
+    function_log_total: int = setting_field(
         "What is kept of the output of all functions together; the oldest goes first, whose ever it is.",
         Size(16 * MIB, 1 << 44),
         default=GIB,
         unit="bytes",
         reloadable=True,
     )
-    plugins: Mapping[str, Mapping[str, Any]] = _setting(
+    plugins: Mapping[str, Mapping[str, Any]] = setting_field(
         "What each plugin is told: the tables [plugins.NAME] of the configuration file.",
         Tables(),
         default=attrs.Factory(dict),
@@ -294,24 +223,7 @@ class Settings:
         return tuple(ListenAddress.parse(text) for text in self.listen)
 
 
-def _describe(attribute: attrs.Attribute[Any]) -> Setting:
-    field: _Field = attribute.metadata[_Field]
-    file_only = isinstance(field.kind, Tables)
-    flag = f"--{attribute.name.replace('_', '-')}" if field.flag is None else field.flag
-    return Setting(
-        name=attribute.name,
-        help=field.help,
-        kind=field.kind,
-        default=field.default,
-        flag="" if file_only else flag,
-        unit=field.unit,
-        reloadable=field.reloadable,
-        secret=field.secret,
-        file_only=file_only,
-    )
-
-
-SETTINGS: Final[Mapping[str, Setting]] = {attribute.name: _describe(attribute) for attribute in attrs.fields(Settings)}
+SETTINGS: Final = described(Settings)
 _BY_VARIABLE: Final = {setting.variable: setting for setting in SETTINGS.values() if setting.variable}
 
 

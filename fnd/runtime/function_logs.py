@@ -2,7 +2,7 @@
 
 A container's driver hands raw output to its ContainerLog, on the trio thread, for the price of an append. One
 task, `FunctionLogs.run`, gives what was taken to a thread that cuts it into lines and writes them
-(`fnd.runtime.log_files`), and then tells who listens. Everything on the way is bounded: what a call may write,
+(`fnd.runtime.log_writer`), and then tells who listens. Everything on the way is bounded: what a call may write,
 what waits for the disk, for each fn and in all, and what waits for a listener. What is over is counted and marked.
 """
 
@@ -11,10 +11,10 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 from weakref import WeakValueDictionary
 
 import attrs
@@ -22,6 +22,7 @@ import trio
 
 from fnd.log import get_logger
 from fnd.runtime.log_files import LineSplitter, LogFiles, LogLine
+from fnd.runtime.log_writer import PATIENCE, Chunk, FnLog, LogWriter, Written
 from fnd.runtime.subscription import Subscription
 
 MIB: Final = 1 << 20
@@ -38,8 +39,6 @@ GATHER: Final = 0.05
 """Seconds for which output is gathered before it is written: a hop to the thread costs more than a line."""
 LINGER: Final = 0.5
 """Seconds after a call's end in which output still counts as the call's: it may be on its way through a pipe."""
-PATIENCE: Final = 1.0
-"""Seconds after which a line without an end is written as it is."""
 SUBSCRIPTION_CAPACITY: Final = MIB
 MAX_LINES: Final = 10_000
 """Lines of history that can be asked for."""
@@ -61,36 +60,12 @@ class FunctionLogStatistics:
     """Why the last write failed, or "" if it did not."""
 
 
-@attrs.define(eq=False)
-class _Fn:
-    """What is known of a fn while it has containers."""
-
-    fn_id: str
-    app_id: str
-    pending: int = 0
-    lost: int = 0
-    """Bytes that were not taken since the last mark, because too much was waiting."""
-    unwritten: int = 0
-    """Bytes that the disk refused since the last mark; the writing thread's own."""
-    forgotten: bool = False
-
-
-class _Chunk(NamedTuple):
-    container: ContainerLog
-    stream: str
-    """"stdout", "stderr", "fnd" for a mark, "" for the end of the container."""
-    data: bytes
-    call_id: str
-    at: float
-    cost: int
-
-
 class ContainerLog:
     """Takes one container's output (a `LogSink`); used on the trio thread. Close it when the container is gone."""
 
     __slots__ = ("_call_id", "_ended_at", "_left", "_logs", "fn", "splitter")
 
-    def __init__(self, logs: FunctionLogs, fn: _Fn, container_id: str) -> None:
+    def __init__(self, logs: FunctionLogs, fn: FnLog, container_id: str) -> None:
         self._logs = logs
         self.fn = fn
         self.splitter = LineSplitter(fn.fn_id, container_id)  # the writing thread's own
@@ -154,16 +129,6 @@ def _fitting(data: bytes, limit: int) -> int:
     return low
 
 
-@attrs.frozen
-class _Written:
-    """What the thread made of a batch."""
-
-    lines: dict[_Fn, list[LogLine]]
-    refused: int
-    """Bytes that the disk did not take."""
-    error: OSError | None
-
-
 @attrs.frozen(eq=False)
 class _Listener:
     subscription: Subscription[LogLine]
@@ -192,8 +157,9 @@ class FunctionLogs:
         self.clock = clock
         self.cut = 0
         self._files = LogFiles(directory, keep, keep_total)
-        self._fns: WeakValueDictionary[str, _Fn] = WeakValueDictionary()
-        self._pending: deque[_Chunk] = deque()
+        self._writer = LogWriter(self._files)
+        self._fns: WeakValueDictionary[str, FnLog] = WeakValueDictionary()
+        self._pending: deque[Chunk] = deque()
         self._pending_cost = 0
         self._forget: set[str] = set()
         self._taken = 0
@@ -201,7 +167,6 @@ class FunctionLogs:
         self._written_chunks = 0
         self._lost = 0
         self._error = ""
-        self._unfinished: set[ContainerLog] = set()  # the writing thread's own
         self._listeners: set[_Listener] = set()
         self._running = False
         self._closed = False
@@ -223,7 +188,7 @@ class FunctionLogs:
         """Return the log of a container that is about to start."""
         fn = self._fns.get(fn_id)
         if fn is None:
-            self._fns[fn_id] = fn = _Fn(fn_id, app_id)
+            self._fns[fn_id] = fn = FnLog(fn_id, app_id)
         return ContainerLog(self, fn, container_id)
 
     def take(self, container: ContainerLog, stream: str, data: bytes, call_id: str) -> None:
@@ -239,7 +204,7 @@ class FunctionLogs:
         if fn.lost:
             lost, fn.lost = fn.lost, 0
             self.take(container, "fnd", f"{lost} bytes of output lost: too much at once".encode(), call_id)
-        self._pending.append(_Chunk(container, stream, data, call_id, time.time(), cost))
+        self._pending.append(Chunk(fn, container.splitter, stream, data, call_id, time.time(), cost))
         self._pending_cost += cost
         fn.pending += cost
         self._taken += len(data)
@@ -324,8 +289,7 @@ class FunctionLogs:
                 await self._write_some(last=True)
             self._running = False
             self._progress.unpark_all()
-            for listener in self._listeners:
-                listener.subscription.close()
+            self.end_streams()
 
     def _hurry_up(self) -> None:
         self._hurried = True
@@ -334,7 +298,7 @@ class FunctionLogs:
     async def _wait_for_work(self) -> None:
         """Return when there is something to write and it has been gathered, or an unfinished line is old."""
         while not self._pending and not self._forget:
-            with trio.move_on_after(PATIENCE if self._unfinished else math.inf) as patience:
+            with trio.move_on_after(PATIENCE if self._writer.unfinished else math.inf) as patience:
                 await self._work.park()
             if patience.cancelled_caught:
                 return
@@ -350,7 +314,7 @@ class FunctionLogs:
                 self._hurried = self._pending_cost > BATCH
                 forget, self._forget = self._forget, set()
                 written = await trio.to_thread.run_sync(
-                    self._write, batch, forget, trio.current_time(), last, limiter=self._writers
+                    self._writer.write, batch, forget, trio.current_time(), last, limiter=self._writers
                 )
             for fn, lines in written.lines.items():
                 self._tell(fn, lines)
@@ -358,69 +322,25 @@ class FunctionLogs:
         self._written_chunks += len(batch)
         self._progress.unpark_all()
 
-    def _next_batch(self) -> list[_Chunk]:
+    def _next_batch(self) -> list[Chunk]:
         batch = []
         size = 0
         while self._pending and size < BATCH:
             chunk = self._pending.popleft()
             size += chunk.cost
-            chunk.container.fn.pending -= chunk.cost
+            chunk.fn.pending -= chunk.cost
             batch.append(chunk)
         self._pending_cost -= size
         return batch
 
-    def _write(self, batch: list[_Chunk], forget: set[str], now: float, last: bool) -> _Written:
-        """Cut a batch into lines and write them, in the thread. Does not raise when the disk fails."""
-        lines: dict[_Fn, list[LogLine]] = {}
-        for chunk in batch:
-            container = chunk.container
-            lines.setdefault(container.fn, []).extend(_cut(chunk))
-            container.splitter.fed_at = now
-            self._unfinished.add(container)
-        for container in list(self._unfinished):
-            if last or now - container.splitter.fed_at >= PATIENCE:
-                lines.setdefault(container.fn, []).extend(container.splitter.flush())
-            if not container.splitter.unfinished:
-                self._unfinished.discard(container)
-        refused = 0
-        error = None
-        for fn, of_fn in lines.items():
-            try:
-                self._append(fn, of_fn)
-            except OSError as failure:
-                error = failure
-                size = sum(len(line.text) for line in of_fn)
-                fn.unwritten += size
-                refused += size
-        for fn_id in forget:
-            try:
-                self._files.forget(fn_id)
-            except OSError as failure:
-                error = failure
-        if last:
-            self._files.close()
-        return _Written(lines, refused, error)
-
-    def _append(self, fn: _Fn, lines: list[LogLine]) -> None:
-        if fn.forgotten or not lines:
-            return
-        records = [line.encode() for line in lines]
-        if fn.unwritten:
-            first = lines[0]
-            text = f"{fn.unwritten} bytes of output lost: the disk failed"
-            mark = LogLine(first.at, first.fn_id, first.container_id, first.call_id, "fnd", text)
-            records.insert(0, mark.encode())
-        self._files.append(fn.fn_id, records)
-        fn.unwritten = 0
-
-    def _tell(self, fn: _Fn, lines: list[LogLine]) -> None:
+    def _tell(self, fn: FnLog, lines: list[LogLine]) -> None:
         for listener in self._listeners:
             if listener.fn_id in (None, fn.fn_id) and listener.app_id in (None, fn.app_id):
                 for line in lines:
                     if listener.call_id in (None, line.call_id):
                         listener.subscription.publish(line)
 
-    def _note_outcome(self, written: _Written) -> None:
+    def _note_outcome(self, written: Written) -> None:
         self._lost += written.refused
         if written.error is not None:
             if not self._error:
@@ -433,15 +353,6 @@ class FunctionLogs:
     async def _read(self, fn_id: str, call_id: str | None, lines: int) -> list[LogLine]:
         count = min(lines, MAX_LINES)
         return await trio.to_thread.run_sync(self._files.read, fn_id, call_id, count, limiter=self._readers)
-
-
-def _cut(chunk: _Chunk) -> Iterable[LogLine]:
-    splitter = chunk.container.splitter
-    if chunk.stream == "":
-        return splitter.flush()
-    if chunk.stream == "fnd":
-        return splitter.mark(chunk.data.decode(), chunk.call_id, chunk.at)
-    return splitter.feed(chunk.stream, chunk.data, chunk.call_id, chunk.at)
 
 
 def _weigh(line: LogLine) -> int:

@@ -317,6 +317,17 @@ async def test_streams_can_be_ended_while_functions_write_on(logs: FunctionLogs)
     assert [line.text for line in await logs.read("F1")] == ["told", "kept"]
 
 
+async def test_streams_can_be_ended_while_the_logs_go_on(logs: FunctionLogs) -> None:
+    log = logs.open("C1", "A1", "F1")
+    async with logs.subscribe("F1") as stream:
+        log("stdout", b"told\n")
+        await logs.flush()
+        logs.end_streams()
+        log("stdout", b"written\n")
+        assert [line.text async for line in stream] == ["told"]
+    assert texts(await logs.read("F1")) == ["told", "written"]
+
+
 async def test_a_forgotten_fn_leaves_nothing_though_its_container_writes_on(
     logs: FunctionLogs, directory: Path
 ) -> None:
