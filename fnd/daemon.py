@@ -10,7 +10,7 @@ import os
 import resource
 import signal
 import stat
-from collections.abc import AsyncIterator, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -26,7 +26,7 @@ from fnd.api.services import Services
 from fnd.catalog import Catalog
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, Limits
-from fnd.errors import ConfigurationError
+from fnd.errors import ConfigurationError, FndError
 from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
@@ -54,7 +54,21 @@ def run(load: Callable[[], Settings], environment: MutableMapping[str, str] = os
     """
     settings = load()
     with daemon_log(settings.log_level, settings.log_format, environment) as log:
-        trio.run(Daemon(settings, load, log, environment).run)
+        try:
+            trio.run(Daemon(settings, load, log, environment).run)
+        except BaseExceptionGroup as group:  # what a start fails with comes through the nurseries of what had started
+            reasons = list(_leaves(group))
+            if all(isinstance(reason, FndError) for reason in reasons):
+                raise reasons[0] from None
+            raise
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 class Daemon:

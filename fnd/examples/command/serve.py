@@ -39,13 +39,13 @@ class Handler(BaseHTTPRequestHandler):
         """Return the call's body, framed by its length or in chunks."""
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
             return self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = b""
+        parts = []
         while size := int(self.rfile.readline().split(b";")[0], 16):
-            body += self.rfile.read(size)
+            parts.append(self.rfile.read(size))
             self.rfile.readline()
         while self.rfile.readline().strip():
             pass
-        return body
+        return b"".join(parts)
 
     def address_string(self) -> str:
         """Return what the log says of the caller, which a Unix socket has no address for."""
