@@ -78,12 +78,16 @@ class Caller:
             headers[name.lower()] = value
         return int(status), headers
 
+    async def chunk(self) -> bytes:
+        """Read one chunk of a chunked body; the last one is empty."""
+        data = await self.exactly(int(await self.until(b"\r\n"), 16))
+        assert await self.exactly(2) == b"\r\n"
+        return data
+
     async def chunks(self) -> AsyncIterator[bytes]:
         """Read a chunked body, part by part."""
-        while size := int(await self.until(b"\r\n"), 16):
-            yield await self.exactly(size)
-            assert await self.exactly(2) == b"\r\n"
-        assert await self.exactly(2) == b"\r\n"
+        while data := await self.chunk():
+            yield data
 
     async def rest(self) -> bytes:
         """Read until the connection ends in order, and return what came."""
