@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
+from fnd.cli.exits import BadUsage, CommandError
 from fnd.cli.lookup import find_app
 from fnd.cli.options import annotation_option, config_option, daemon_of, given
 from fnd.cli.output import JSON, output_option, stdout, table, thing, write_json
@@ -88,8 +90,16 @@ def delete_app(ctx: click.Context, name: str, yes: bool) -> None:
     app = find_app(daemon, name)
     names = [fn["name"] for fn in daemon.items("/v2/fns", app_id=app["id"])]
     if names and not yes:
-        click.confirm(f"Delete {name} with its functions {', '.join(names)}?", abort=True, err=True)
+        _ask(f"Delete {name} with its functions {', '.join(names)}?")
     daemon.delete(f"/v2/apps/{app['id']}")
+
+
+def _ask(question: str) -> None:
+    """Return if the answer is yes. Raises BadUsage where nobody can be asked, CommandError for a no."""
+    if not sys.stdin.isatty():
+        raise BadUsage(f"{question} Say so with --yes")
+    if not click.confirm(question, err=True):
+        raise CommandError("Nothing was deleted")
 
 
 def _show(app: dict[str, Any], output: str) -> None:

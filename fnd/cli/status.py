@@ -35,6 +35,7 @@ def _for_people(now: dict[str, Any]) -> Group:
                 ("control", now["control"]),
                 ("data", now["data_directory"]),
                 ("store", "ok" if store["ok"] else Text(f"failing: {store['error']}", "red")),
+                ("function logs", _logs(now["logs"])),
                 ("memory", f"{now['memory_reserved']} of {now['memory_limit']} MiB reserved"),
                 ("calls", _calls(now)),
                 ("containers", f"{now['containers']} in {now['pools']} pools, {now['launches_total']} started"),
@@ -45,6 +46,12 @@ def _for_people(now: dict[str, Any]) -> Group:
         ),
         *(protection(driver) for driver in now["drivers"] if driver["protection"]),
     )
+
+
+def _logs(logs: dict[str, Any]) -> str | Text:
+    if logs["error"]:
+        return Text(f"failing: {logs['error']}", "red")
+    return f"ok, but {logs['lost']} bytes lost since the start" if logs["lost"] else "ok"
 
 
 def _calls(now: dict[str, Any]) -> str:

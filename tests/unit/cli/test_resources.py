@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from typing import Any
+
 import pytest
 
 from fnd.cli.exits import ExitCode
@@ -54,13 +58,40 @@ def test_an_app_without_functions_is_deleted_without_a_question(fnd: Fnd, daemon
     assert daemon.things["apps"] == []
 
 
-def test_an_app_with_functions_is_deleted_only_by_who_means_it(fnd: Fnd, daemon: ScriptedDaemon) -> None:
+@pytest.fixture
+def app_with_function(daemon: ScriptedDaemon) -> dict[str, Any]:
     app = daemon.add("apps", name="demo")
     daemon.add("fns", name="hello", app_id=app["id"])
-    assert fnd("apps", "delete", "demo").code != 0  # standard input has no yes
-    assert daemon.things["apps"] == [app]
+    return app
+
+
+def test_an_app_with_functions_is_deleted_only_by_who_means_it(
+    fnd: Fnd, daemon: ScriptedDaemon, app_with_function: dict[str, Any]
+) -> None:
+    ended = fnd("apps", "delete", "demo")  # where nobody can be asked
+    assert ended.code == ExitCode.USAGE
+    assert "hello" in ended.err
+    assert "--yes" in ended.err
+    assert daemon.things["apps"] == [app_with_function]
     assert fnd("apps", "delete", "demo", "--yes").code == 0
     assert daemon.things["apps"] == []
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [("y", ExitCode.OK, 0), ("n", ExitCode.FAILED, 1)])
+def test_who_can_be_asked_is_asked(
+    fnd: Fnd,
+    daemon: ScriptedDaemon,
+    app_with_function: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+    answer: str,
+    code: ExitCode,
+    left: int,
+) -> None:
+    keyboard = io.StringIO(f"{answer}\n")
+    monkeypatch.setattr(keyboard, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", keyboard)
+    assert fnd("apps", "delete", "demo").code == code
+    assert len(daemon.things["apps"]) == left
 
 
 def test_a_function_is_created_as_it_was_described(fnd: Fnd, daemon: ScriptedDaemon) -> None:

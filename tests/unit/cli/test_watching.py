@@ -53,6 +53,7 @@ STATUS = {
     "control": "/run/fnd/control.sock",
     "data_directory": "/var/lib/fnd",
     "store": {"ok": False, "error": "disk full"},
+    "logs": {"taken": 100, "cut": 0, "lost": 17, "pending": 0, "error": ""},
     "memory_limit": 1024,
     "memory_reserved": 256,
     "calls_running": 1,
@@ -95,9 +96,16 @@ class TestStatus:
         daemon.answer("GET", "/control/status", STATUS)
         out = fnd("status").out
         assert "failing: disk full" in out
+        assert "17 bytes lost" in out
         assert "2.03 h" in out
         assert ["memory", "no", "nothing:", "no", "cgroup", "v2"] in rows(out)
         assert ["network", "yes", "bubblewrap"] in rows(out)
+
+    def test_for_people_it_tells_that_functions_output_cannot_be_written(
+        self, fnd: Fnd, daemon: ScriptedDaemon
+    ) -> None:
+        daemon.answer("GET", "/control/status", STATUS | {"logs": {"lost": 17, "error": "read-only"}})
+        assert "failing: read-only" in fnd("status").out
 
 
 class TestTop:
