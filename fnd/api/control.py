@@ -26,7 +26,7 @@ from fnd.api.problems import documented
 from fnd.api.services import Services, services_of
 from fnd.checks import Diagnosis, DriverStatus, check_machine
 from fnd.errors import BadRequest, ConfigurationError
-from fnd.runtime.function_logs import MAX_LINES
+from fnd.runtime.function_logs import MAX_LINES, FunctionLogStatistics
 from fnd.runtime.log_files import LogLine
 from fnd.runtime.statistics import AgentStatistics
 from fnd.store.store import StoreHealth
@@ -46,6 +46,8 @@ class Status:
     data_directory: str
     runtime_directory: str
     store: StoreHealth
+    logs: FunctionLogStatistics
+    """What became of functions' output."""
     memory_limit: int
     memory_reserved: int
     calls_running: int
@@ -88,6 +90,7 @@ def _status(services: Services, agent: AgentStatistics) -> Status:
         data_directory=str(settings.data_directory),
         runtime_directory=str(settings.runtime_directory),
         store=services.store.health,
+        logs=services.logs.statistics(),
         memory_limit=agent.memory_limit,
         memory_reserved=agent.memory_reserved,
         calls_running=agent.calls_running,

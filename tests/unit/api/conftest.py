@@ -23,6 +23,7 @@ from fnd.config import Settings, load_settings
 from fnd.errors import ConfigurationError
 from fnd.hookspecs import Protection
 from fnd.runtime.events import EventBus
+from fnd.runtime.function_logs import FunctionLogStatistics
 from fnd.runtime.log_files import LogLine
 from fnd.runtime.statistics import AgentStatistics, ContainerStatistics, PoolStatistics
 from fnd.runtime.subscription import Subscription
@@ -115,6 +116,9 @@ class FakeLogs:
     history: list[LogLine] = attrs.field(factory=list)
     asked: list[tuple[Any, ...]] = attrs.field(factory=list)
     subscriptions: list[Subscription[LogLine]] = attrs.field(factory=list)
+
+    def statistics(self) -> FunctionLogStatistics:
+        return FunctionLogStatistics(taken=3, cut=2, lost=1, pending=0, error="disk full")
 
     async def read(self, fn_id: str, call_id: str | None = None, lines: int = 100) -> list[LogLine]:
         self.asked.append(("read", fn_id, call_id, lines))

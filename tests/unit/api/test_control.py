@@ -121,6 +121,7 @@ async def test_status_tells_what_runs_what_is_reserved_and_what_protects(
         {"scheme": "process", "protection": [{"name": "network", "in_force": True, "by": "bubblewrap"}]}
     ]
     assert status["store"] == {"ok": True, "error": ""}
+    assert status["logs"] == {"taken": 3, "cut": 2, "lost": 1, "pending": 0, "error": "disk full"}
     assert status["uptime"] >= 0
 
 
