@@ -104,7 +104,7 @@ class Environments:
 
         The bytecode is never checked against its source, which spares each start a look at every source file.
         """
-        arguments = [str(python), "-I", "-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash"]
+        arguments = [str(python), "-I", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"]
         await self.steps.run(
             [*arguments, str(directory)], what="Compiling", directory=directory, environment={}, progress=progress
         )

@@ -126,7 +126,7 @@ class Sandbox:
         try:
             with _Descriptors() as descriptors:
                 for path, text in _identity(start.user or _USER_INSIDE).items():
-                    arguments += ["--ro-bind-data", descriptors.holding(text.encode()), path]
+                    arguments += ["--perms", "0444", "--ro-bind-data", descriptors.holding(text.encode()), path]
                 if self.filter is not None:
                     arguments += ["--seccomp", descriptors.holding(self.filter)]
                 arguments += ["--chdir", FUNCTION, "--remount-ro", "/", "--info-fd", descriptors.answered()]

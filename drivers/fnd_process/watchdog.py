@@ -77,11 +77,11 @@ class Watched:
             self._done = True
 
     def _until_full(self, used: int, limit: int) -> float:
-        """Return in how many seconds half of what it may still take is taken, if it grows as it did."""
+        """Return in how many seconds it will have taken half of what it still may, if it grows as it did."""
         now = time.monotonic()
         growth = (used - self._used) / max(now - self._looked, 1e-6)
         self._used, self._looked = used, now
-        return LONGEST if growth <= 0 else (limit - used) / growth / 2
+        return LONGEST if growth <= 0 else min(LONGEST, (limit - used) / growth / 2)
 
     def _files_excess(self) -> str:
         sockets = directory_usage(self.sockets, SOCKET_FILES)
