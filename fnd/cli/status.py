@@ -25,7 +25,6 @@ def status(ctx: click.Context, output: str) -> None:
 
 
 def _for_people(now: dict[str, Any]) -> Group:
-    store = now["store"]
     return Group(
         fields(
             [
@@ -34,7 +33,7 @@ def _for_people(now: dict[str, Any]) -> Group:
                 ("listens on", ", ".join(now["listeners"])),
                 ("control", now["control"]),
                 ("data", now["data_directory"]),
-                ("store", "ok" if store["ok"] else Text(f"failing: {store['error']}", "red")),
+                ("store", _health(now["store"]["error"])),
                 ("function logs", _logs(now["logs"])),
                 ("memory", f"{now['memory_reserved']} of {now['memory_limit']} MiB reserved"),
                 ("calls", _calls(now)),
@@ -48,10 +47,12 @@ def _for_people(now: dict[str, Any]) -> Group:
     )
 
 
-def _logs(logs: dict[str, Any]) -> str | Text:
-    if logs["error"]:
-        return Text(f"failing: {logs['error']}", "red")
-    return f"ok, but {logs['lost']} bytes lost since the start" if logs["lost"] else "ok"
+def _health(error: str, remark: str = "") -> Text:
+    return Text(f"failing: {error}", "red") if error else Text(f"ok{remark}")
+
+
+def _logs(logs: dict[str, Any]) -> Text:
+    return _health(logs["error"], f", but {logs['lost']} bytes lost since the start" if logs["lost"] else "")
 
 
 def _calls(now: dict[str, Any]) -> str:
