@@ -1,0 +1,42 @@
+# Everything runs in an environment of its own, .venv, made from pinned versions at the first use.
+
+PYTHON ?= python3
+ENVIRONMENT := .venv
+BIN := $(ENVIRONMENT)/bin
+READY := $(ENVIRONMENT)/.ready
+
+.PHONY: help demo test lint format bench fuzz clean
+
+help: ## Show what can be made
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
+
+$(READY): requirements-dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("fnd needs Python 3.11 or newer: make PYTHON=python3.11" * (sys.version_info < (3, 11)))'
+	$(PYTHON) -m venv $(ENVIRONMENT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $(READY)
+
+demo: $(READY) ## Deploy a real function, call it a thousand times, see it stop by itself
+	@$(BIN)/fnd demo
+
+test: $(READY) ## Run every test; what this machine lacks is skipped, and said
+	$(BIN)/python -m pytest
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy fnd drivers plugins tests
+
+format: $(READY) ## Put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(READY) ## Measure against a bare proxy on this machine; BENCH=--help says what else it can do
+	$(BIN)/python -m tests.bench $(BENCH)
+
+fuzz: $(READY) ## Try the invariants for long
+	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties
+
+clean: ## Remove the environment and what tools have left
+	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
