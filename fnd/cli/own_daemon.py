@@ -64,7 +64,7 @@ class OwnDaemon:
                 os.kill(orphan.pid, signal.SIGKILL)
             os.waitpid(orphan.pid, 0)
         _adopt_orphans(False)
-        shutil.rmtree(self.directory)
+        _remove(self.directory)
 
     def client(self) -> Daemon:
         """Return a connection to its control socket."""
@@ -130,6 +130,13 @@ class OwnDaemon:
     def _log_tail(self) -> str:
         lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
         return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
+
+
+def _remove(directory: Path) -> None:
+    """Remove a directory, also what is read-only in it, as images are."""
+    for path, _, _ in os.walk(directory):
+        Path(path).chmod(0o700)
+    shutil.rmtree(directory)
 
 
 def _adopt_orphans(adopt: bool) -> None:

@@ -120,6 +120,23 @@ def test_a_file_left_behind_is_found(played: Played) -> None:
         assert own.remains() == [str(own.directory / "run" / "left")]
 
 
+def test_what_is_read_only_goes_too(played: Played) -> None:
+    with played(GOOD) as own:
+        image = own.directory / "data" / "image"
+        image.mkdir(parents=True)
+        (image / "file").touch()
+        image.chmod(0o555)
+        if os.geteuid() == 0:  # whom no mode stops
+            os.chown(own.directory, 65534, 65534)
+            for path in own.directory.rglob("*"):
+                os.chown(path, 65534, 65534)
+            os.seteuid(65534)
+    try:
+        assert not own.directory.exists()
+    finally:
+        os.seteuid(os.getuid())
+
+
 def test_leaving_early_stops_it(played: Played) -> None:
     own = played(GOOD)
     with pytest.raises(KeyboardInterrupt), own:

@@ -53,7 +53,6 @@ STATUS = {
     "control": "/run/fnd/control.sock",
     "data_directory": "/var/lib/fnd",
     "store": {"ok": False, "error": "disk full"},
-    "logs": {"taken": 1, "cut": 0, "lost": 0, "pending": 0, "error": ""},
     "logs": {"taken": 100, "cut": 0, "lost": 17, "pending": 0, "error": ""},
     "memory_limit": 1024,
     "memory_reserved": 256,
