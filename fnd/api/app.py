@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import attrs
@@ -26,6 +27,7 @@ from fnd.api.v2 import v2_router
 if TYPE_CHECKING:
     from fnd.http.asgi import ASGIApplication
 
+_NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 DESCRIPTION: Final = (
     "Apps group fns, a fn is a function's definition, a trigger is a URL that leads to one. "
     "Everything is answered on the control socket; over TCP only with management turned on, and the token."
@@ -85,7 +87,7 @@ def make_application(services: Services) -> ASGIApplication:
         debug=False,  # nor from LITESTAR_DEBUG: no answer ever has a traceback
     )
     # The same protocol, which the framework writes down with narrower types.
-    return cast("ASGIApplication", HeadAsGet(application))
+    return cast("ASGIApplication", Front(application))
 
 
 class _NoPages(Router):
@@ -116,15 +118,27 @@ def _document() -> HTTPRouteHandler:
 
 
 @attrs.frozen
-class HeadAsGet:
-    """Answers HEAD wherever GET is answered, with the same head and no body; an endless answer ends there."""
+class Front:
+    """What every request passes on its way into the framework.
+
+    HEAD is answered wherever GET is, with the same head and no body; an endless answer ends there. Bytes of a query
+    that should have been escaped are, for the framework cannot read them.
+    """
 
     application: ASGIApp
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != ScopeType.HTTP or scope["method"] != "HEAD":
+        if scope["type"] != ScopeType.HTTP:  # the lifespan
             await self.application(scope, receive, send)
             return
+        query = _NOT_ASCII.sub(_escape, scope["query_string"])
+        if scope["method"] == "HEAD":
+            scope = cast("Scope", {**scope, "query_string": query, "method": "GET"})
+            await self._head(scope, receive, send)
+        else:
+            await self.application(cast("Scope", {**scope, "query_string": query}), receive, send)
+
+    async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
         with trio.CancelScope() as answering:
 
             async def send_head(message: Message) -> None:
@@ -134,4 +148,8 @@ class HeadAsGet:
                     await send({"type": "http.response.body", "body": b"", "more_body": False})
                     answering.cancel()
 
-            await self.application({**scope, "method": "GET"}, receive, send_head)
+            await self.application(scope, receive, send_head)
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]

@@ -85,7 +85,10 @@ def _as_api_error(request: Request[Any, Any, Any], exception: Exception) -> APIE
         known = _KNOWN.get(exception.status_code)
         return BadRequest(exception.detail) if known is None else known()
     logger.error(
-        "a request failed for a fault of fnd's own", method=request.method, path=request.url.path, exc_info=exception
+        "a request failed for a fault of fnd's own",
+        method=request.method,
+        path=request.scope["path"],
+        exc_info=exception,
     )
     return InternalError()
 
