@@ -135,14 +135,17 @@ class Daemon:
         """Live, from start to stop."""
         _raise_descriptor_limit()
         _make_directory(self.settings.runtime_directory)
-        async with self._live() as (public, control):
-            await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._manager.feed_watchdog)
-                nursery.start_soon(self._watch_signals)
-                await self._drain_requested.wait()
-                await self._stop(public, control)
-                nursery.cancel_scope.cancel()
+        # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
+        # comes while it cleans up does not keep it from that.
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+            async with self._live() as (public, control):
+                await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._manager.feed_watchdog)
+                    nursery.start_soon(self._obey, signals)
+                    await self._drain_requested.wait()
+                    await self._stop(public, control)
+                    nursery.cancel_scope.cancel()
         _log.info("stopped")
 
     async def _stop(self, public: Server, control: Server) -> None:
@@ -243,16 +246,15 @@ class Daemon:
     def _tell_store_health(self, health: StoreHealth) -> None:
         self._events.publish(Event(EventKind.STORE_HEALTH, {"ok": health.ok, "error": health.error}))
 
-    async def _watch_signals(self) -> None:
-        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async for number in signals:
-                if number == signal.SIGHUP:
-                    try:
-                        await self.reload()
-                    except ConfigurationError as error:
-                        _log.error("settings not reloaded", error=error.message)
-                else:
-                    self.stop()
+    async def _obey(self, signals: AsyncIterator[int]) -> None:
+        async for number in signals:
+            if number == signal.SIGHUP:
+                try:
+                    await self.reload()
+                except ConfigurationError as error:
+                    _log.error("settings not reloaded", error=error.message)
+            else:
+                self.stop()
 
     def _driver_context(self, plugin: str) -> DriverContext:
         settings = self.settings
