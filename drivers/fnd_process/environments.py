@@ -138,7 +138,7 @@ def _key(function: Path, interpreter: Interpreter, digest: str) -> str:
         requirements = (function / REQUIREMENTS).read_bytes()
     except OSError as error:
         raise BuildFailed(f"{REQUIREMENTS} cannot be read: {error.strerror}") from error
-    parts = [_LAYOUT, os.fsencode(interpreter.executable.resolve()), interpreter.version.encode()]
+    parts = [_LAYOUT, os.fsencode(interpreter.executable), interpreter.version.encode()]
     parts += [platform.machine().encode(), requirements]
     if _ELSEWHERE.search(requirements.decode(errors="replace")):
         parts.append(digest.encode())

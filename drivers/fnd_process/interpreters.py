@@ -28,6 +28,7 @@ class Interpreter:
     """An installed Python."""
 
     executable: Path
+    """Itself, not a link to it, which a sandbox might not show."""
     prefix: Path
     """Where its library is."""
     version: str
@@ -35,7 +36,7 @@ class Interpreter:
     @property
     def prefixes(self) -> tuple[Path, ...]:
         """The directories that a sandbox must show for it to run, beside /usr."""
-        places = (self.prefix, self.prefix.resolve(), self.executable.resolve().parent.parent)
+        places = (self.prefix, self.prefix.resolve(), self.executable.parent.parent)
         return tuple(dict.fromkeys(place for place in places if not place.is_relative_to("/usr")))
 
     def to_json(self) -> dict[str, Any]:
@@ -54,9 +55,8 @@ def find_interpreter(runtime: str) -> Interpreter:
     Any version the runtime leaves open is the daemon's own. Raises BuildFailed.
     """
     wanted = runtime.removeprefix("python")
-    own = Interpreter(
-        Path(getattr(sys, "_base_executable", sys.executable)), Path(sys.base_prefix), sys.version.split()[0]
-    )
+    executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    own = Interpreter(executable, Path(sys.base_prefix), sys.version.split()[0])
     if _is_version(own.version, wanted):
         return own
     path = os.pathsep.join([os.environ.get("PATH", ""), SEARCH_PATH])
@@ -87,4 +87,4 @@ def _query(program: str) -> Interpreter | None:
         executable, prefix, version = json.loads(done.stdout)
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
-    return Interpreter(Path(executable), Path(prefix), version)
+    return Interpreter(Path(executable).resolve(), Path(prefix), version)
