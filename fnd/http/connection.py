@@ -222,38 +222,34 @@ class Connection(AnswerWriter):
     async def _receive_request(self) -> bool:
         """Read until a request is ready; return False if none will be."""
         parser = self._parser
+        limits = self._server.limits
         while not parser.ready:
             if parser.error is not None:
                 await self._refuse(parser.error)
                 return False
             if parser.unfed:
                 parser.advance()
-            elif (self._closing and not parser.in_head) or not await self._receive_head():
+                continue
+            idle = not parser.in_head
+            if idle:
+                if self._closing:
+                    return False
+                self._read_by(trio.current_time() + limits.idle_timeout)
+            elif self._read_deadline == inf:
+                self._read_by(trio.current_time() + limits.read_timeout)
+            self._waiting_for_head = True
+            try:
+                data = await wire.receive_some(self._sock)
+            except OSError:
+                data = b""
+            finally:
+                self._waiting_for_head = False
+            if not data:
+                self._hung_up = True
                 return False
-        return True
-
-    async def _receive_head(self) -> bool:
-        """Read once; return False at the end of what the caller sends."""
-        parser = self._parser
-        limits = self._server.limits
-        idle = not parser.in_head
-        if idle:
-            self._read_by(trio.current_time() + limits.idle_timeout)
-        elif self._read_deadline == inf:
-            self._read_by(trio.current_time() + limits.read_timeout)
-        self._waiting_for_head = True
-        try:
-            data = await wire.receive_some(self._sock)
-        except OSError:
-            data = b""
-        finally:
-            self._waiting_for_head = False
-        if not data:
-            self._hung_up = True
-            return False
-        parser.feed(data)
-        if idle and parser.in_head:
-            self._read_by(trio.current_time() + limits.read_timeout)
+            parser.feed(data)
+            if idle and parser.in_head:
+                self._read_by(trio.current_time() + limits.read_timeout)
         return True
 
     async def receive_body(self, request: Request) -> None:

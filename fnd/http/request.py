@@ -110,11 +110,11 @@ class RequestParser:
         "_overhead",
         "_parser",
         "_received",
-        "_unfed",
         "current",
         "error",
         "in_head",
         "ready",
+        "unfed",
     )
 
     def __init__(self, connection: Connection, limits: RequestLimits) -> None:
@@ -123,7 +123,8 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self._overhead = 0
         self._received = 0
-        self._unfed: memoryview | bytes = b""
+        self.unfed: memoryview | bytes = b""
+        """What has arrived and is not parsed yet."""
         self.in_head = False
         """Whether a request has begun whose headers are not complete."""
         self.current: Request = Request(connection)
@@ -132,33 +133,28 @@ class RequestParser:
         """What is wrong with the bytes after the requests in `ready`; then nothing more can be fed."""
 
     @property
-    def unfed(self) -> bool:
-        """Whether some of what has arrived is not parsed yet."""
-        return bool(self._unfed)
-
-    @property
     def unread(self) -> bool:
         """Whether the caller has sent something after the last request that was taken."""
-        return bool(self._unfed or self.ready or self.in_head or self.error)
+        return bool(self.unfed or self.ready or self.in_head or self.error)
 
     def feed(self, data: bytes) -> None:
         """Take what has arrived, when nothing is left of what came before."""
         if len(data) <= _SLICE:
             self._parse(data)
         else:
-            self._unfed = memoryview(data)
+            self.unfed = memoryview(data)
             self.advance()
 
     def advance(self) -> None:
         """Parse the next few kilobytes of what has arrived, or all that there is of a body whose length is known."""
-        unfed = self._unfed
+        unfed = self.unfed
         size = self._body_left() or _SLICE
         self._parse(unfed[:size])
         unfed = unfed[size:]
         if unfed and (left := self._body_left()):
             self._parse(unfed[:left])
             unfed = unfed[left:]
-        self._unfed = b"" if self.error is not None else unfed
+        self.unfed = b"" if self.error is not None else unfed
 
     def _body_left(self) -> int:
         current = self.current

@@ -137,6 +137,9 @@ class Server:
         except OSError as error:
             # The machine has no memory to watch one more, or the peer was gone before we began.
             _log.warning("connection lost", error=str(error))
+        except Exception:
+            # Whatever it is that we did not think of, it is this connection's; the others go on.
+            _log.exception("connection failed")
         finally:
             sock.close()
             self._connections.discard(connection)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+
+import pytest
 import trio
 from structlog.testing import capture_logs
 from trio.testing import wait_all_tasks_blocked
@@ -457,6 +460,25 @@ async def test_a_caller_that_goes_away_cancels_its_request() -> None:
         await wait_all_tasks_blocked()
         assert gone == [False, True]
         assert here.server.connections == 0
+
+
+@pytest.mark.parametrize("tcp", [True, False])
+async def test_a_caller_that_closes_its_sending_half_counts_as_gone(tcp: bool) -> None:
+    cancelled = trio.Event()
+
+    async def slow(_: Connection, __: Request) -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            cancelled.set()
+
+    async with serving(slow, tcp=tcp) as here:
+        caller = await here.caller()
+        await caller.send(GET + b"\r\n")
+        await wait_all_tasks_blocked()
+        caller.sock.shutdown(socket.SHUT_WR)
+        await cancelled.wait()
+        assert await caller.ended()
 
 
 async def test_a_caller_that_goes_away_before_its_body_is_complete_cancels_its_request() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,11 @@ import trio
 from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from fnd import errors
 from fnd.http.connection import Connection
 from fnd.http.request import Request
 from fnd.http.server import Listener, ServerLimits, running_server
+from fnd.http.wire import Headers
 from tests.checkpoints import no_descriptor_left
 from tests.http_caller import HOST, connected, serving
 
@@ -264,15 +267,59 @@ async def test_requests_pipelined_behind_the_one_in_hand_are_not_begun_when_drai
         assert begun == 1
 
 
-async def test_a_request_that_arrives_together_with_the_drain_is_answered() -> None:
-    async with serving(answer) as here, trio.open_nursery() as nursery:
+@pytest.mark.parametrize(
+    ("act", "then"),
+    [
+        (Connection.drain, b"close"),
+        (lambda connection: connection.interrupt(errors.RequestTimedOut()), None),
+    ],
+    ids=["drain", "idle time-out"],
+)
+async def test_a_request_that_arrives_together_with_the_end_of_its_idle_connection_is_answered(
+    act: Callable[[Connection], None], then: bytes | None
+) -> None:
+    found: list[tuple[Connection, trio.lowlevel.Task]] = []
+
+    async def note(connection: Connection, _: Request) -> None:
+        found.append((connection, trio.lowlevel.current_task()))
+        await connection.respond(200, [], b"")
+
+    class AtArrival(trio.abc.Instrument):
+        """Acts when the connection's task is already on its way to read the request."""
+
+        def task_scheduled(self, task: trio.lowlevel.Task) -> None:
+            connection, of_connection = found[0]
+            if task is of_connection:
+                trio.lowlevel.remove_instrument(self)
+                act(connection)
+
+    async with serving(note) as here:
         caller = await here.caller()
+        await caller.ask()
         await wait_all_tasks_blocked()
-        caller.sock.send(GET)  # the connection's task has not run since
-        await trio.lowlevel.checkpoint()
-        nursery.start_soon(here.server.drain)
-        got = await caller.rest()
-        assert got == b"" or got.startswith(b"HTTP/1.1 200 ")
+        trio.lowlevel.add_instrument(AtArrival())
+        got = await caller.ask()
+        assert (got.status, got.headers.get(b"connection")) == (200, then)
+
+
+async def test_a_fault_of_the_servers_own_ends_one_connection_and_no_other() -> None:
+    class Broken:
+        def failed(self, error: errors.APIError) -> Headers:
+            raise ValueError(error)
+
+    async def fail(connection: Connection, request: Request) -> None:
+        if request.target == b"/broken":
+            connection.about = Broken()
+        raise errors.ServerBusy
+
+    async with serving(fail) as here:
+        broken, whole = await here.caller(), await here.caller()
+        assert (await whole.ask()).status == 503
+        with capture_logs() as logs:
+            await broken.send(b"GET /broken HTTP/1.1\r\n" + HOST + b"\r\n")
+            assert await broken.ended()
+        assert [log["event"] for log in logs] == ["connection failed"]
+        assert (await whole.ask()).status == 503
 
 
 # What is left behind.
