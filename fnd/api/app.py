@@ -22,7 +22,7 @@ from fnd.api.bodies import MAX_BODY, BodyRequest
 from fnd.api.control import control_router
 from fnd.api.metrics import metrics
 from fnd.api.services import STATE_KEY, Services
-from fnd.api.v2 import v2_router
+from fnd.api.v2 import V2_ROUTES
 
 if TYPE_CHECKING:
     from fnd.http.asgi import ASGIApplication
@@ -69,7 +69,7 @@ def make_application(services: Services) -> ASGIApplication:
     Who may reach which route is decided before a request gets here.
     """
     application = Litestar(
-        route_handlers=[welcome, version, metrics, _document(), v2_router, control_router],
+        route_handlers=[welcome, version, metrics, _document(), *V2_ROUTES, control_router],
         state=State({STATE_KEY: services}),
         request_class=BodyRequest,
         request_max_body_size=MAX_BODY,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from litestar import Controller, Request, Router, delete, get, post, put
+from litestar import Controller, Request, delete, get, post, put
 from litestar.params import JSONBody
 from msgspec import UNSET, UnsetType
 
@@ -46,7 +46,7 @@ _READING: Final = documented(404, 503)
 class Apps(Controller):
     """Apps."""
 
-    path = "/apps"
+    path = "/v2/apps"
     tags = ("apps",)
 
     @get(operation_id="ListApps", responses=_LISTING)
@@ -91,7 +91,7 @@ class Apps(Controller):
 class Fns(Controller):
     """Fns."""
 
-    path = "/fns"
+    path = "/v2/fns"
     tags = ("fns",)
 
     @get(operation_id="ListFns", responses=_LISTING)
@@ -143,7 +143,7 @@ class Fns(Controller):
 class Triggers(Controller):
     """Triggers."""
 
-    path = "/triggers"
+    path = "/v2/triggers"
     tags = ("triggers",)
 
     @get(operation_id="ListTriggers", responses=_LISTING)
@@ -194,7 +194,8 @@ class Triggers(Controller):
         changes.trigger_deleted(services, trigger_id)
 
 
-v2_router: Final = Router(path="/v2", route_handlers=[Apps, Fns, Triggers])
+# Not a router of their own: the framework copies every handler once for each.
+V2_ROUTES: Final = (Apps, Fns, Triggers)
 
 
 def _now() -> datetime:
