@@ -1,0 +1,56 @@
+"""How the rows of the benchmark make figures of what they measured."""
+
+import math
+
+import pytest
+
+from tests.bench.calls import LEAST_RATE, MOST_P99, Round, p99_figure, rate_figure
+from tests.bench.cold import launch_seconds
+from tests.bench.decisions import Core, idle_step, waiting_step
+from tests.bench.latency import added_figure
+from tests.bench.load import LoadResult
+
+
+def load(rate: float, p99: float, errors: int = 0) -> LoadResult:
+    return LoadResult(requests=int(rate * 2), duration=2.0, median=0.001, p99=p99, longest=p99, errors=errors)
+
+
+def test_rates_and_p99s_are_fnds_over_the_proxys() -> None:
+    rounds = [Round(load(800, 0.020), load(1000, 0.010), 2), Round(load(90, 0.3), load(100, 0.2), 3)]
+    rate = rate_figure("rate", rounds, LEAST_RATE)
+    assert rate.value == pytest.approx(0.85)
+    assert rate.met
+    assert "2 to 3 containers" in rate.detail
+    assert p99_figure("p99", rounds, MOST_P99).value == pytest.approx(1.75)
+
+
+def test_a_run_in_which_calls_failed_has_no_figure() -> None:
+    rounds = [Round(load(5000, 0.001, errors=1), load(1000, 0.010), 2)]
+    figure = rate_figure("rate", rounds, LEAST_RATE)
+    assert math.isnan(figure.value)
+    assert figure.met is False
+    assert "1 calls failed" in figure.detail
+
+
+def test_what_is_added_is_the_difference_from_calling_the_function_itself() -> None:
+    blocks = [
+        {"direct": 0.0002, "proxy": 0.0003, "fnd": 0.00032},
+        {"direct": 0.0004, "proxy": 0.0006, "fnd": 0.00064},
+    ]
+    assert added_figure(blocks).value == pytest.approx(1.2)
+
+
+def test_a_launch_is_read_from_the_timing_of_a_call() -> None:
+    assert launch_seconds("queue=0.000674;launch=0.113455;run=0.005231") == pytest.approx(0.113455)
+
+
+def test_steps_of_the_core_leave_it_as_it_was() -> None:
+    idle = Core(functions=20)
+    waiting = Core(functions=1)
+    for core, step in ((idle, idle_step(idle)), (waiting, waiting_step(waiting, waiters=5))):
+        lines = {key: pool.line.length for key, pool in core.dispatch.pools.items()}
+        for _ in range(30):
+            step()
+        assert {key: pool.line.length for key, pool in core.dispatch.pools.items()} == lines
+    assert idle.dispatch.pools[0].idle.length == 1
+    assert waiting.dispatch.pools[0].line.length == 5
