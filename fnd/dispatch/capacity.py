@@ -58,7 +58,7 @@ class Capacity:
             if pool.wanted(now) <= 0:
                 self._claims.remove(pool)
                 continue
-            if self.launch_limit.in_flight + len(self._promises) >= int(self.launch_limit.limit):
+            if not self.launch_limit.leaves_room(len(self._promises)):
                 self.blocked = WaitReason.LAUNCH_LIMIT
                 return
             if not self._make_room(pool, now):
@@ -109,7 +109,7 @@ class Capacity:
 
     def _fulfil(self, now: float) -> None:
         promises = self._promises
-        while promises and promises[0].memory <= self.memory.free:
+        while promises and promises[0].memory <= self.memory.free and self.launch_limit.leaves_room(0):
             pool = promises.popleft()
             pool.promised -= 1
             self.memory.promised -= pool.memory

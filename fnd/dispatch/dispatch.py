@@ -402,10 +402,12 @@ class Dispatch:
         """If the pool became empty, it may be forgotten from now on, or is at once."""
         if pool.forgotten or not pool.empty:
             return
-        if pool.retired or len(self.pools) > self.limits.max_pools:
+        if pool.retired:
             self._forget(pool)
         elif not pool.settings.min_warm:
             self._empty[pool] = None
+            if len(self.pools) > self.limits.max_pools:
+                self._forget(next(iter(self._empty)))
 
     def _forget(self, pool: Pool) -> None:
         self._empty.pop(pool, None)

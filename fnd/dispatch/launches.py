@@ -45,6 +45,10 @@ class LaunchLimit:
         """Launches begun and neither ready nor failed."""
         self.limit = 4.0 * cores
 
+    def leaves_room(self, promised: int) -> bool:
+        """Whether another launch may begin or be promised, `promised` others being so already."""
+        return self.in_flight + promised < int(self.limit)
+
     @property
     def crowded(self) -> bool:
         """Whether starts compete with each other, so that their times say little of each alone."""

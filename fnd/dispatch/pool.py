@@ -76,6 +76,10 @@ class Pool:
         self.obstacle_at = float("-inf")
         """When something last kept it from launching, and what."""
 
+    def __repr__(self) -> str:
+        containers = f"{self.idle.length} idle, {self.busy} busy, {self.launching} launching"
+        return f"<Pool {self.key}: {self.line.length} waiting, {containers}>"
+
     @property
     def ready(self) -> int:
         """Containers that serve or could serve a call."""

@@ -56,6 +56,9 @@ class Slot(Member):
         self.spared_at = now
         """When it was last kept, past its idle deadline, for `min_warm`."""
 
+    def __repr__(self) -> str:
+        return f"<Slot of {self.pool.key} {self.state.value}>"
+
     def move(self, state: SlotState, now: float) -> None:
         """Go to `state`, which TRANSITIONS must allow."""
         assert state in TRANSITIONS[self.state], f"{self.state} to {state}"

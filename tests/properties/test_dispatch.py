@@ -1,0 +1,499 @@
+"""The seven invariants of dispatch, under any interleaving, against a model that only keeps lists.
+
+Containers become ready, fail, hang, are given back, die at any point and report late or twice; callers come and leave;
+time passes; functions are changed, forgotten and called again; at the end everything is let run, and must end.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from fnd.dispatch import (
+    TRANSITIONS,
+    Assign,
+    Dispatch,
+    Forget,
+    Launch,
+    Limits,
+    Pool,
+    PoolSettings,
+    Reject,
+    RejectReason,
+    Slot,
+    SlotState,
+    Stop,
+)
+
+MEMORY = 1000
+_ENDED = (SlotState.STOPPING, SlotState.STOPPED)
+
+
+@attrs.define(eq=False, repr=False)
+class ModelPool:
+    """What a pool must look like, kept in the simplest way."""
+
+    pool: Pool
+    line: list[int] = attrs.field(factory=list)
+    idle: list[Slot] = attrs.field(factory=list)
+    busy: dict[Slot, int] = attrs.field(factory=dict)
+    launching: list[Slot] = attrs.field(factory=list)
+    stopping: list[Slot] = attrs.field(factory=list)
+    needy_since: int | None = None
+    """The event since which it has had callers and no container, nor a reason of its own to wait."""
+
+    def __repr__(self) -> str:
+        return f"model of {self.pool}"
+
+    @property
+    def slots(self) -> list[Slot]:
+        return [*self.idle, *self.busy, *self.launching, *self.stopping]
+
+    @property
+    def live(self) -> int:
+        return len(self.idle) + len(self.busy) + len(self.launching)
+
+    def take_out(self, slot: Slot) -> None:
+        """Remove the slot from wherever it is."""
+        for place in (self.idle, self.launching, self.stopping):
+            if slot in place:
+                place.remove(slot)
+        self.busy.pop(slot, None)
+
+
+class DispatchMachine(RuleBasedStateMachine):
+    """Every rule is one event, whose actions are then checked against the model and done to it."""
+
+    @initialize(
+        max_waiting=st.sampled_from([3, 1000]), max_pools=st.sampled_from([2, 1000]), cores=st.sampled_from([1, 2])
+    )
+    def start(self, max_waiting: int, max_pools: int, cores: int) -> None:
+        self.limits = Limits(memory=MEMORY, cores=cores, max_pools=max_pools, max_waiting=max_waiting)
+        self.dispatch = Dispatch(self.limits)
+        self.models: dict[Pool, ModelPool] = {}
+        self.now = 0.0
+        self.event = 0
+        self.numbers = itertools.count()
+        self.over: set[int] = set()
+        """Calls that were given a container or rejected."""
+        self.orphans: dict[Slot, int] = {}
+        """Containers that ended under their call, which was not reported finished yet."""
+        self.states: dict[Slot, SlotState] = {}
+        self.ending = False
+        """Whether the present event may stop idle containers in any order."""
+
+    # What the model makes of an event and its actions.
+
+    def happen(self, event: Callable[[], Any], *, ends: bool = False) -> Any:
+        """Do the event and check what it led to."""
+        self.event += 1
+        self.ending = ends
+        promised = {pool for pool in self.models if pool.promised}
+        result = event()
+        launched = False
+        for action in self.dispatch.actions:
+            match action:
+                case Launch(slot):
+                    launched = True
+                    self.launched(self.models[slot.pool], slot, slot.pool in promised)
+                case Assign(call, slot):
+                    self.assigned(self.models[slot.pool], call, slot)
+                case Stop(slot):
+                    self.stop_asked(self.models[slot.pool], slot)
+                case Reject(call, reason):
+                    self.rejected(call, reason)
+                case Forget(pool):
+                    model = self.models[pool]
+                    assert not model.slots, "a pool with containers was forgotten"
+                    assert not model.line, "a pool with waiters was forgotten"
+                    assert pool not in self.dispatch.pools.values()
+        self.dispatch.actions.clear()
+        if launched:
+            limit = self.dispatch.capacity.launch_limit
+            assert limit.in_flight <= limit.limit, "more launches than the machine takes"
+        for model in self.models.values():
+            self.note_need(model)
+        return result
+
+    def launched(self, model: ModelPool, slot: Slot, promised: bool) -> None:
+        assert model.idle or model.busy or not model.launching, "two launches while nothing is ready"
+        if not model.live and model.line and not promised:
+            for other in self.models.values():
+                if other.needy_since is not None and other.line and not other.live:
+                    assert model.needy_since is not None, "a pool in need for longer was passed over"
+                    assert model.needy_since <= other.needy_since, "a pool in need for longer was passed over"
+        most = model.pool.settings.max_containers
+        assert most is None or model.live < most
+        model.launching.append(slot)
+        self.states[slot] = SlotState.LAUNCHING
+
+    def assigned(self, model: ModelPool, call: int, slot: Slot) -> None:
+        assert call not in self.over, "a call was served twice"
+        assert model.line[0] == call, "a call was served before an earlier one"
+        assert slot not in model.busy, "a container has two calls"
+        assert slot not in model.stopping, "a container that ends was given a call"
+        model.line.pop(0)
+        self.over.add(call)
+        model.take_out(slot)
+        model.busy[slot] = call
+
+    def stop_asked(self, model: ModelPool, slot: Slot) -> None:
+        assert slot not in model.busy, "a container was stopped under its call"
+        assert slot not in model.stopping, "a container was stopped twice"
+        if slot in model.idle and not self.ending:
+            assert model.idle[0] is slot, "not the longest idle container was evicted"
+        model.take_out(slot)
+        model.stopping.append(slot)
+
+    def rejected(self, call: int, reason: RejectReason) -> None:
+        assert call not in self.over, "a call was answered twice"
+        self.over.add(call)
+        for model in self.models.values():
+            if call in model.line:
+                model.line.remove(call)
+                if reason is RejectReason.LAUNCH_FAILED:
+                    assert model.pool.failures.in_row >= self.limits.launch_attempts
+                    assert not model.idle
+                    assert not model.busy
+
+    def note_need(self, model: ModelPool) -> None:
+        needy = bool(model.line) and not model.live and not model.pool.failures.backing_off(self.now)
+        if not needy:
+            model.needy_since = None
+        elif model.needy_since is None and self.dispatch.next_tick > self.now:
+            # Else a tick is overdue, and a pool whose back-off is over may not have been looked at.
+            model.needy_since = self.event
+
+    # Choosing.
+
+    def some(self, data: st.DataObject, slots: list[Slot]) -> Slot:
+        return data.draw(st.sampled_from(slots))
+
+    def all_slots(self, *states: SlotState) -> list[Slot]:
+        return [slot for model in self.models.values() for slot in model.slots if slot.state in states]
+
+    # Events about pools.
+
+    @precondition(lambda self: len(self.models) < 6)
+    @rule(
+        memory=st.sampled_from([100, 100, 300, 1000, 1001]),
+        hot=st.sampled_from([True, True, False]),
+        min_warm=st.sampled_from([0, 0, 0, 2]),
+        most=st.sampled_from([None, None, 1, 3]),
+    )
+    def add_pool(self, memory: int, hot: bool, min_warm: int, most: int | None) -> None:
+        settings = PoolSettings(memory=memory, idle_timeout=10.0, hot=hot, min_warm=min_warm, max_containers=most)
+        key = next(self.numbers)
+        pool = self.happen(lambda: self.dispatch.pool(key, settings))
+        self.models[pool] = ModelPool(pool)
+
+    @precondition(lambda self: self.models)
+    @rule(data=st.data())
+    def find_pool(self, data: st.DataObject) -> None:
+        pool = data.draw(st.sampled_from(list(self.models)))
+        known = pool in self.dispatch.pools.values()
+        found = self.happen(lambda: self.dispatch.pool(pool.key, pool.settings))
+        assert (found is pool) == known
+        self.models.setdefault(found, ModelPool(found))
+
+    @precondition(lambda self: len(self.models) > 3)
+    @rule(data=st.data())
+    def retire(self, data: st.DataObject) -> None:
+        pool = data.draw(st.sampled_from(list(self.models)))
+        self.happen(lambda: self.dispatch.retire(pool, self.now), ends=True)
+        assert not self.models[pool].idle
+
+    # Events about calls.
+
+    @precondition(lambda self: self.models)
+    @rule(data=st.data(), number=st.sampled_from([1, 1, 2, 5]))
+    def arrive(self, data: st.DataObject, number: int) -> None:
+        model = data.draw(st.sampled_from(list(self.models.values())))
+        for call in itertools.islice(self.numbers, number):
+            self.arrive_one(model, call)
+
+    def arrive_one(self, model: ModelPool, call: int) -> None:
+        def event() -> None:
+            if model.idle:
+                top = model.idle.pop()
+                slot = self.dispatch.arrive(model.pool, call, self.now)
+                assert slot is top, "the last idle container was not taken first"
+                model.busy[top] = call
+                self.over.add(call)
+                assert not self.dispatch.actions
+                return
+            model.line.append(call)
+            assert self.dispatch.arrive(model.pool, call, self.now) is None
+
+        self.happen(event)
+        if model.pool.memory > MEMORY:
+            assert call in self.over, "a call of a function larger than the machine waits"
+        assert len(model.line) <= self.limits.max_waiting
+
+    @precondition(lambda self: any(model.line for model in self.models.values()))
+    @rule(data=st.data())
+    def leave(self, data: st.DataObject) -> None:
+        model = data.draw(st.sampled_from([model for model in self.models.values() if model.line]))
+        call = data.draw(st.sampled_from(model.line))
+        assert self.dispatch.why(call) is not None
+        model.line.remove(call)
+        self.over.add(call)
+        self.happen(lambda: self.dispatch.gone(call, self.now))
+
+    @precondition(lambda self: self.over)
+    @rule(data=st.data())
+    def leave_too_late(self, data: st.DataObject) -> None:
+        call = data.draw(st.sampled_from(sorted(self.over)))
+        self.happen(lambda: self.dispatch.gone(call, self.now))
+        assert self.dispatch.why(call) is None
+
+    @precondition(lambda self: self.all_slots(SlotState.BUSY))
+    @rule(data=st.data(), reusable=st.sampled_from([True, True, True, False]))
+    def finish(self, data: st.DataObject, reusable: bool) -> None:
+        self.finish_one(self.some(data, self.all_slots(SlotState.BUSY)), reusable)
+
+    def finish_one(self, slot: Slot, reusable: bool) -> None:
+        model = self.models[slot.pool]
+        del model.busy[slot]
+        waiters = bool(model.line)
+        keeps = reusable and model.pool.settings.hot and not model.pool.ending
+        if keeps and not waiters:
+            model.idle.append(slot)
+        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now))
+        assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
+
+    @precondition(lambda self: self.orphans)
+    @rule(data=st.data())
+    def finish_after_exit(self, data: st.DataObject) -> None:
+        slot = self.some(data, list(self.orphans))
+        assert slot.call == self.orphans.pop(slot)
+        self.happen(lambda: self.dispatch.finished(slot, False, self.now))
+        assert slot.call is None
+
+    # Events about containers.
+
+    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING))
+    @rule(data=st.data())
+    def ready(self, data: st.DataObject) -> None:
+        self.ready_one(self.some(data, self.all_slots(SlotState.LAUNCHING)))
+
+    def ready_one(self, slot: Slot) -> None:
+        model = self.models[slot.pool]
+        model.launching.remove(slot)
+        if not model.line and not model.pool.ending:
+            model.idle.append(slot)
+        self.happen(lambda: self.dispatch.ready(slot, self.now))
+        assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
+
+    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING))
+    @rule(data=st.data())
+    def launch_fails(self, data: st.DataObject) -> None:
+        slot = self.some(data, self.all_slots(SlotState.LAUNCHING))
+        self.end(slot, lambda: self.dispatch.launch_failed(slot, "no such image", self.now))
+
+    def end(self, slot: Slot, event: Callable[[], None]) -> None:
+        """The slot's container ends without being asked to."""
+        model = self.models[slot.pool]
+        if slot in model.busy:
+            self.orphans[slot] = model.busy[slot]
+        model.take_out(slot)
+        model.stopping.append(slot)
+        self.happen(event)
+
+    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
+    @rule(data=st.data())
+    def exit(self, data: st.DataObject) -> None:
+        slot = self.some(data, self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
+        self.end(slot, lambda: self.dispatch.exited(slot, self.now))
+
+    @precondition(lambda self: self.all_slots(SlotState.STOPPING))
+    @rule(data=st.data())
+    def stopped(self, data: st.DataObject) -> None:
+        self.stopped_one(self.some(data, self.all_slots(SlotState.STOPPING)))
+
+    def stopped_one(self, slot: Slot) -> None:
+        self.models[slot.pool].stopping.remove(slot)
+        self.happen(lambda: self.dispatch.stopped(slot, self.now))
+        assert slot.state is SlotState.STOPPED
+
+    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
+    @rule(data=st.data())
+    def vanish(self, data: st.DataObject) -> None:
+        """Gone without any notice before."""
+        slot = self.some(data, self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
+
+        def event() -> None:
+            self.models[slot.pool].stopping.remove(slot)
+            self.dispatch.stopped(slot, self.now)
+
+        self.end(slot, event)
+
+    @precondition(lambda self: any(state in _ENDED for state in self.states.values()))
+    @rule(data=st.data(), event=st.sampled_from(["ready", "failed", "exited", "stopped", "expire"]))
+    def late_news(self, data: st.DataObject, event: str) -> None:
+        """What is reported of a container that ends or has ended changes nothing, `stopped` of one that ends apart."""
+        slot = self.some(data, [slot for slot, state in self.states.items() if state in _ENDED])
+        if event == "stopped" and slot.state is SlotState.STOPPING:
+            return
+        before = (slot.state, self.dispatch.capacity.memory.reserved)
+        match event:
+            case "ready":
+                self.happen(lambda: self.dispatch.ready(slot, self.now))
+            case "failed":
+                self.happen(lambda: self.dispatch.launch_failed(slot, None, self.now))
+            case "exited":
+                self.happen(lambda: self.dispatch.exited(slot, self.now))
+            case "stopped":
+                self.happen(lambda: self.dispatch.stopped(slot, self.now))
+            case _:
+                assert not self.happen(lambda: self.dispatch.expire(slot, self.now))
+        assert (slot.state, self.dispatch.capacity.memory.reserved) == before
+
+    @precondition(lambda self: self.all_slots(SlotState.IDLE))
+    @rule(data=st.data())
+    def expire(self, data: st.DataObject) -> None:
+        slot = self.some(data, self.all_slots(SlotState.IDLE))
+        model = self.models[slot.pool]
+        due = self.now >= self.dispatch.idle_deadline(slot)
+        spared = len(model.idle) + len(model.busy) <= slot.pool.settings.min_warm
+        expired = self.happen(lambda: self.dispatch.expire(slot, self.now))
+        assert expired == (due and not spared)
+        if expired:
+            model.idle.remove(slot)
+            model.stopping.append(slot)
+        else:
+            assert self.dispatch.idle_deadline(slot) > self.now
+
+    # Time.
+
+    @rule(seconds=st.sampled_from([0.001, 0.05, 0.3, 2.0, 15.0, 100.0]))
+    def time_passes(self, seconds: float) -> None:
+        until = self.now + seconds
+        while self.dispatch.next_tick <= until:
+            self.tick()
+        self.now = until
+        for model in self.models.values():
+            self.note_need(model)
+
+    def tick(self) -> None:
+        due = self.dispatch.next_tick
+        self.now = max(self.now, due)
+        self.happen(lambda: self.dispatch.tick(self.now))
+        assert self.dispatch.next_tick > self.now, "time is asked for that has passed already"
+
+    # What holds always.
+
+    @invariant()
+    def books_are_right(self) -> None:
+        memory = self.dispatch.capacity.memory
+        slots = [(model.pool.memory, slot) for model in self.models.values() for slot in model.slots]
+        assert memory.reserved == sum(size for size, _ in slots)
+        assert memory.stopping == sum(size for size, slot in slots if slot.state is SlotState.STOPPING)
+        assert memory.promised == sum(pool.memory * pool.promised for pool in self.models)
+        assert 0 <= memory.reserved <= MEMORY
+        assert memory.reserved - memory.stopping + memory.promised <= MEMORY, "more was promised than can come"
+        assert self.dispatch.capacity.launch_limit.in_flight == len(self.all_slots(SlotState.LAUNCHING))
+
+    @invariant()
+    def pools_are_as_modelled(self) -> None:
+        for pool, model in self.models.items():
+            assert list(pool.slots) == sorted(model.slots, key=list(pool.slots).index)
+            assert all(slot.state is SlotState.IDLE for slot in model.idle)
+            assert all(slot.state is SlotState.LAUNCHING for slot in model.launching)
+            assert all(slot.state is SlotState.STOPPING for slot in model.stopping)
+            assert all(slot.state is SlotState.BUSY and slot.call == call for slot, call in model.busy.items())
+            assert (pool.idle.length, pool.busy, pool.launching) == (
+                len(model.idle), len(model.busy), len(model.launching),
+            )  # fmt: skip
+            assert pool.line.length == len(model.line)
+
+    @invariant()
+    def nobody_waits_for_what_is_there(self) -> None:
+        for model in self.models.values():
+            assert not (model.line and model.idle), "a call waits while a container of its pool is idle"
+
+    @invariant()
+    def pools_are_held_while_they_have_anything(self) -> None:
+        held = {*self.dispatch.pools.values(), *self.dispatch.retired}
+        for pool, model in self.models.items():
+            assert pool in held or not (model.slots or model.line)
+            assert pool.forgotten == (pool not in held)
+        holding = sum(bool(model.slots or model.line or model.pool.settings.min_warm) for model in self.models.values())
+        assert len(self.dispatch.pools) <= max(self.limits.max_pools, holding + 1)
+
+    @invariant()
+    def states_follow_the_table(self) -> None:
+        for slot, before in self.states.items():
+            reached = {before} | TRANSITIONS[before]
+            if SlotState.STOPPING in reached:
+                reached = reached | {SlotState.STOPPED}
+            assert slot.state in reached, f"{before} to {slot.state}"
+            self.states[slot] = slot.state
+
+    @invariant()
+    def who_waits_waits_for_something(self) -> None:
+        """A pool with callers and no container has a launch coming, its turn coming, or a time to try again."""
+        limit = self.dispatch.capacity.launch_limit
+        for pool, model in self.models.items():
+            if model.line and not model.live:
+                backing_off = pool.failures.backing_off(self.now) and self.dispatch.next_tick <= pool.failures.retry_at
+                assert backing_off or pool.promised or pool.claim is not None, "a pool was forgotten in its need"
+                if pool.claim is not None:
+                    assert limit.in_flight or self.dispatch.capacity.memory.reserved, "it waits for nothing"
+
+    # The end.
+
+    def teardown(self) -> None:
+        if not hasattr(self, "dispatch"):
+            return
+        self.let_everything_run()
+        self.happen(lambda: self.dispatch.drain(self.now), ends=True)
+        for slot in self.all_slots(SlotState.BUSY):
+            self.finish_one(slot, True)
+        for slot in list(self.orphans):
+            self.dispatch.finished(slot, False, self.now)
+        assert {slot.state for model in self.models.values() for slot in model.slots} <= {SlotState.STOPPING}
+        for slot in self.all_slots(SlotState.STOPPING):
+            self.stopped_one(slot)
+        self.nothing_is_left()
+
+    def let_everything_run(self) -> None:
+        """With containers that work and end, everybody who waits is answered: nobody starves, nothing is wedged."""
+        for _ in range(1000):
+            waiting = [call for model in self.models.values() for call in model.line]
+            if not waiting:
+                return
+            for slot in self.all_slots(SlotState.STOPPING):
+                self.stopped_one(slot)
+            for slot in self.all_slots(SlotState.LAUNCHING):
+                self.now += 0.05
+                if slot.state is SlotState.LAUNCHING:
+                    self.ready_one(slot)
+            for slot in self.all_slots(SlotState.BUSY):
+                self.now += 0.05
+                self.finish_one(slot, True)
+            self.now += 0.05
+            if self.dispatch.next_tick <= self.now or not self.all_slots(*SlotState):
+                self.tick()
+            for check in (self.books_are_right, self.pools_are_as_modelled, self.nobody_waits_for_what_is_there):
+                check()
+        raise AssertionError("calls wait for ever")
+
+    def nothing_is_left(self) -> None:
+        dispatch = self.dispatch
+        memory = dispatch.capacity.memory
+        assert (memory.reserved, memory.stopping, memory.promised) == (0, 0, 0)
+        assert dispatch.capacity.launch_limit.in_flight == 0
+        assert not dispatch.retired
+        assert all(pool.empty and pool.claim is None and not pool.promised for pool in self.models)
+        snapshot = dispatch.snapshot(self.now)
+        assert (snapshot.running, snapshot.waiting, snapshot.launching) == (0, 0, 0)
+        assert snapshot.memory_reserved == 0
+
+
+TestDispatch = DispatchMachine.TestCase
