@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -99,3 +100,9 @@ async def test_a_store_that_fails_shows(management: Management) -> None:
 )
 async def test_both_formats_tell_the_same_to_whatever_asks(management: Management, accept: str) -> None:
     assert of(await scrape(management, accept), "fnd_calls_total") == 30
+
+
+async def test_every_metric_is_in_the_documentation(management: Management) -> None:
+    documented = set(re.findall(r"`(fnd_\w+)`", (Path(__file__).parents[3] / "docs" / "http-api.md").read_text()))
+    families = {name for name, _ in await scrape(management) if name.startswith("fnd_")}
+    assert families == documented
