@@ -63,9 +63,9 @@ async def test_a_reload_ends_with_the_service_active(systemd: PrivateSystemd, un
 async def test_a_service_whose_loop_lives_is_left_alone_and_one_whose_loop_hangs_is_killed(
     systemd: PrivateSystemd,
 ) -> None:
-    await systemd.write_unit("hanging.service", SERVICE.replace("WatchdogSec=20", "WatchdogSec=1"))
+    await systemd.write_unit("hanging.service", SERVICE.replace("WatchdogSec=20", "WatchdogSec=2"))
     await systemd.run("systemctl", "start", "hanging.service")
-    await trio.sleep(2.5)  # longer than the watchdog allows without a sign of life
+    await trio.sleep(4.5)  # longer than the watchdog allows without a sign of life
     assert await systemd.show("hanging.service", "ActiveState") == "active"
     await systemd.run("systemctl", "kill", "--signal=USR1", "hanging.service")
     await systemd.until_shown("hanging.service", "Result", "watchdog")
