@@ -145,3 +145,28 @@ async def test_a_file_that_is_no_database_is_refused(data_directory: Path) -> No
     (data_directory / "fnd.db").unlink()
     async with open_store(data_directory) as store:
         assert store.health == HEALTHY
+
+
+async def test_news_of_health_are_told_once_each(store: Store, make_app: Make) -> None:
+    told: list[StoreHealth] = []
+    store.on_health = told.append
+    elsewhere = store.path.with_name("elsewhere.db")
+    await store.apps.insert(make_app(name="before"))
+    store.path.rename(elsewhere)
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            await store.apps.list(ALL)
+    elsewhere.rename(store.path)
+    for _ in range(3):
+        await store.apps.list(ALL)
+    assert [health.ok for health in told] == [False, True]
+    assert "cannot be found" in told[0].error
+
+
+async def test_a_start_that_cannot_load_says_why(store: Store, make_app: Make) -> None:
+    await store.apps.insert(make_app())
+    with sqlite3.connect(store.path) as other:
+        other.execute("UPDATE apps SET created_at = 'yesterday'")
+    other.close()
+    with pytest.raises(StoreUnavailable, match=r"fnd\.db is damaged: 'yesterday' is not a time"):
+        await store.load()
