@@ -57,9 +57,9 @@ class SandboxTree:
         return found if _running(self.first_pidfd) else []
 
     def scratch(self) -> Sequence[Path]:
-        """Return its /tmp and /dev/shm."""
-        root = Path(f"/proc/{self.first}/root")
-        return (root / "tmp", root / "dev/shm")
+        """Return its /tmp and /dev/shm, once they are its own: while bubblewrap sets up, it still has the host's."""
+        pairs = [(Path(f"/proc/{self.first}/root{path}"), Path(path)) for path in ("/tmp", "/dev/shm")]  # noqa: S108
+        return [inside for inside, outside in pairs if _device(inside) != _device(outside)]
 
     def terminate(self) -> bool:
         """Ask the function's first process to end."""
@@ -151,6 +151,14 @@ class HostTree:
             return False
         self.cgroup.kill()
         return self.cgroup.wait_empty(deadline)
+
+
+def _device(path: Path) -> int | None:
+    """Return which file system a directory is of, or None if it is not there."""
+    try:
+        return path.stat().st_dev
+    except OSError:
+        return None
 
 
 def _running(pidfd: int) -> bool:
