@@ -37,6 +37,10 @@ class OwnDaemon:
     """Start it in the context; leaving that stops it, kills it if need be, and removes its directory."""
 
     _process: subprocess.Popen[bytes] | None = None
+    _ready: socket.socket | None = None
+    """Open as long as the daemon runs, for it has more to say than that it is ready."""
+    _others: frozenset[int] = frozenset()
+    """Children of ours that have nothing to do with it."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="fnd-"))
@@ -46,6 +50,7 @@ class OwnDaemon:
     def __enter__(self) -> Self:
         # Whatever a process of the daemon leaves behind becomes our child, where `remains` finds it.
         _adopt_orphans(True)
+        self._others = frozenset(child.pid for child in _children())
         return self
 
     def __exit__(
@@ -59,10 +64,12 @@ class OwnDaemon:
             except (subprocess.TimeoutExpired, KeyboardInterrupt):
                 process.kill()  # its containers die with it
                 process.wait()
-        for orphan in _children():
+        for orphan in self._orphans():
             with suppress(ProcessLookupError):
                 os.kill(orphan.pid, signal.SIGKILL)
             os.waitpid(orphan.pid, 0)
+        if self._ready is not None:
+            self._ready.close()
         _adopt_orphans(False)
         _remove(self.directory)
 
@@ -80,8 +87,9 @@ class OwnDaemon:
         notify = self.directory / "notify.sock"
         command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0"]
         command += ["--data", str(self.directory / "data"), "--runtime-directory", str(self.control.parent)]
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready, self.log.open("wb") as log:
-            ready.bind(str(notify))
+        ready = self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        ready.bind(str(notify))
+        with self.log.open("wb") as log:
             self._process = process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -90,14 +98,18 @@ class OwnDaemon:
                 env=environment | {"NOTIFY_SOCKET": str(notify)},
                 start_new_session=True,  # Ctrl-C is for us; the daemon is told by SIGTERM, once
             )
-            self._wait_until_ready(process, ready)
-        notify.unlink()
+        self._wait_until_ready(process, ready)
 
     def stop(self) -> None:
         """Ask it to stop with SIGTERM and wait until it has. Raises CommandError if it does not, or not well."""
+        assert self._process is not None, "it has been started"
+        self._process.send_signal(signal.SIGTERM)
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until it has stopped. Raises CommandError if it does not, or not well."""
         process = self._process
         assert process is not None, "it has been started"
-        process.send_signal(signal.SIGTERM)
         try:
             code = process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
@@ -108,12 +120,17 @@ class OwnDaemon:
     def remains(self) -> list[str]:
         """Return what a stopped daemon has left on this machine, but for its data directory and its log."""
         below = str(self.directory)
-        left = [f"process {process.pid} ({process.name})" for process in _children()]
-        left += [f"socket {path}" for path in _unix_sockets() if path.startswith(below)]
+        left = [f"process {process.pid} ({process.name})" for process in self._orphans() if process.alive]
+        left += [f"socket {path}" for path in _unix_sockets() if path.startswith(f"{below}/run/")]
         left += [f"mount {path}" for path in _mounts() if path.startswith(below)]
         runtime = self.control.parent
         left += [f"{path}" for path in (sorted(runtime.iterdir()) if runtime.exists() else ())]
         return left
+
+    def _orphans(self) -> list[_Process]:
+        """Return what was left behind to us: our children but for the daemon and those that we had before."""
+        ours = self._others if self._process is None else {*self._others, self._process.pid}
+        return [child for child in _children() if child.pid not in ours]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], ready: socket.socket) -> None:
         deadline = time.monotonic() + START_LIMIT
@@ -147,10 +164,12 @@ def _adopt_orphans(adopt: bool) -> None:
 class _Process(NamedTuple):
     pid: int
     name: str
+    alive: bool
+    """Else it has ended, and waits for its parent to mind."""
 
 
 def _children() -> list[_Process]:
-    """Return the living processes whose parent is this one."""
+    """Return the processes whose parent is this one."""
     found = []
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
@@ -159,8 +178,8 @@ def _children() -> list[_Process]:
             except (FileNotFoundError, ProcessLookupError):
                 continue  # it has just ended
             state, parent, *_ = rest.split()
-            if int(parent) == os.getpid() and state != "Z":
-                found.append(_Process(int(entry.name), name.partition("(")[2]))
+            if int(parent) == os.getpid():
+                found.append(_Process(int(entry.name), name.partition("(")[2], state != "Z"))
     return found
 
 

@@ -1,17 +1,20 @@
-"""A real daemon, and the fnd command as a person types it: in processes of their own."""
+"""A real daemon, and the fnd command as a person types it."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import attrs
 import pytest
 
+from fnd.cli.main import run
 from fnd.cli.own_daemon import OwnDaemon
 
 TIME_LIMIT = 120
@@ -43,13 +46,25 @@ class Shell:
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "fnd", "--control", str(self.daemon.control), *arguments]
 
-    def __call__(self, *arguments: str, stdin: bytes = b"", code: int = 0) -> Ended:
-        """Return how the command ended, which must be with `code`."""
-        result = subprocess.run(self.command(*arguments), input=stdin, capture_output=True, timeout=TIME_LIMIT)
-        ended = Ended(result.returncode, result.stdout, result.stderr.decode())
+    def __call__(self, *arguments: str, stdin: bytes | None = None, code: int = 0) -> Ended:
+        """Return how the command ended, which must be with `code`: with `stdin` in a process of its own."""
+        ended = self._here(arguments) if stdin is None else self._apart(arguments, stdin)
         assert ended.code == code, ended.err
         assert "Traceback" not in ended.err
         return ended
+
+    def _apart(self, arguments: Sequence[str], stdin: bytes) -> Ended:
+        result = subprocess.run(self.command(*arguments), input=stdin, capture_output=True, timeout=TIME_LIMIT)
+        return Ended(result.returncode, result.stdout, result.stderr.decode())
+
+    def _here(self, arguments: Sequence[str]) -> Ended:
+        out, err = (io.TextIOWrapper(io.BytesIO(), write_through=True) for _ in range(2))
+        with redirect_stdout(out), redirect_stderr(err):
+            code = run(["--control", str(self.daemon.control), *arguments])
+        written, told = out.buffer, err.buffer
+        assert isinstance(written, io.BytesIO)
+        assert isinstance(told, io.BytesIO)
+        return Ended(code, written.getvalue(), told.getvalue().decode())
 
 
 @pytest.fixture(scope="module")

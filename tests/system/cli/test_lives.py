@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from fnd.cli.own_daemon import OwnDaemon
+from tests.parts import missing
 from tests.system.cli.conftest import Shell
 
 pytestmark = pytest.mark.system
@@ -29,17 +32,18 @@ def own() -> Iterator[OwnDaemon]:
 
 def test_a_daemon_is_drained_and_stopped_by_command(own: OwnDaemon) -> None:
     fnd = Shell(own)
+    names = (f"app{number}" for number in itertools.count())
     with subprocess.Popen(fnd.command("events", "-o", "json"), stdout=subprocess.PIPE) as events:
         assert events.stdout
-        fnd("apps", "create", "demo")
-        assert json.loads(events.stdout.readline())["kind"] == "app.created"
+        while not select.select([events.stdout], [], [], 0)[0]:  # until it listens
+            fnd("apps", "create", next(names))
         fnd("drain")
         assert fnd("status", "-o", "json").json["state"] == "draining"
         fnd("stop")
-        states = [json.loads(line)["state"] for line in events.stdout]
-        assert states == ["draining", "stopping"]
+        told = [json.loads(line) for line in events.stdout]
+        assert [event["state"] for event in told if event["kind"] == "daemon.state"] == ["draining", "stopping"]
         assert events.wait(30) == 0, "a stream ends with its daemon, and that is no failure"
-    own.stop()  # it has, or will have in a moment; this waits, and minds how it ended
+    own.wait()
     assert own.remains() == []
     assert "fnd serve" in fnd("status", code=3).err
 
@@ -48,7 +52,7 @@ def test_a_second_daemon_on_the_same_directories_is_refused_with_the_reason(own:
     fnd = Shell(own)
     data, runtime = own.directory / "data", own.control.parent
     arguments = ["--listen", "127.0.0.1:0", "--data", str(data), "--runtime-directory", str(runtime)]
-    ended = fnd("serve", *arguments, code=1)
+    ended = fnd("serve", *arguments, stdin=b"", code=1)
     assert str(data) in ended.err
     assert fnd("status", "-o", "json").json["state"] == "ready"
 
@@ -81,6 +85,8 @@ def test_doctor_needs_no_daemon(tmp_path: Path) -> None:
 def test_the_demo_tells_where_the_time_went_and_leaves_nothing() -> None:
     command = [sys.executable, "-m", "fnd", "demo", "--calls", "50", "--callers", "2", "--idle-timeout", "1"]
     result = subprocess.run([*command, "-o", "json"], capture_output=True, text=True, timeout=300)
+    if "No matching distribution found for fdk" in result.stderr:
+        missing("no package index with fdk answers")
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["first"]["cold"] is True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -32,11 +33,17 @@ FAILS_TO_STOP = READY + "signal.sigwait({signal.SIGTERM}); raise SystemExit('hal
 Played = Callable[[str], OwnDaemon]
 
 
+def children() -> set[int]:
+    """Return this process's children, ended ones that nobody minded included."""
+    return {int(pid) for path in Path("/proc/self/task").glob("*/children") for pid in path.read_text().split()}
+
+
 @pytest.fixture
 def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
     """Return a daemon whose part a Python script plays; after the test, nothing of it may be there."""
     python = sys.executable
     started: list[OwnDaemon] = []
+    before = children()
 
     def played(script: str) -> OwnDaemon:
         (tmp_path / "script.py").write_text(script)
@@ -50,8 +57,7 @@ def played(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Played]:
     yield played
     for own in started:
         assert not own.directory.exists()
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+    assert children() <= before
 
 
 def test_a_good_daemon_starts_stops_and_leaves_nothing(played: Played) -> None:
@@ -111,6 +117,16 @@ def test_a_process_left_behind_is_found_and_ended(played: Played) -> None:
         (remains,) = own.remains()
         assert remains.startswith("process ")
         assert remains.endswith("(sleep)")
+
+
+def test_our_other_children_are_left_alone(played: Played) -> None:
+    with subprocess.Popen(["sleep", "600"]) as ours:
+        with played(GOOD) as own:
+            own.start()
+            own.stop()
+            assert own.remains() == []
+        assert ours.poll() is None
+        ours.kill()
 
 
 def test_a_file_left_behind_is_found(played: Played) -> None:
