@@ -138,14 +138,16 @@ class Daemon:
         # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
         # comes while it cleans up does not keep it from that.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-            async with self._live() as (public, control):
-                await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._manager.feed_watchdog)
-                    nursery.start_soon(self._obey, signals)
-                    await self._drain_requested.wait()
-                    await self._stop(public, control)
-                    nursery.cancel_scope.cancel()
+            async with trio.open_nursery() as obeying:
+                obeying.start_soon(self._obey, signals)
+                async with self._live() as (public, control):
+                    await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._manager.feed_watchdog)
+                        await self._drain_requested.wait()
+                        await self._stop(public, control)
+                        nursery.cancel_scope.cancel()
+                obeying.cancel_scope.cancel()
         _log.info("stopped")
 
     async def _stop(self, public: Server, control: Server) -> None:

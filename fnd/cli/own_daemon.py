@@ -102,9 +102,13 @@ class OwnDaemon:
 
     def stop(self) -> None:
         """Ask it to stop with SIGTERM and wait until it has. Raises CommandError if it does not, or not well."""
-        assert self._process is not None, "it has been started"
-        self._process.send_signal(signal.SIGTERM)
+        self.signal(signal.SIGTERM)
         self.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        assert self._process is not None, "it has been started"
+        self._process.send_signal(number)
 
     def wait(self) -> None:
         """Wait until it has stopped. Raises CommandError if it does not, or not well."""

@@ -44,6 +44,8 @@ def _serve(config: Path | None, **flags: Any) -> None:
 
     signal.signal(signal.SIGINT, signal.default_int_handler)  # which trio takes over
     daemon.run(load)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)  # it has stopped, and that is what its exit code is to say
 
 
 serve = click.Command(

@@ -48,6 +48,14 @@ def test_a_daemon_is_drained_and_stopped_by_command(own: OwnDaemon) -> None:
     assert "fnd serve" in fnd("status", code=3).err
 
 
+def test_who_asks_it_to_stop_again_while_it_does_gets_the_same_end(own: OwnDaemon) -> None:
+    Shell(own)("stop")
+    for _ in range(3):
+        own.signal(signal.SIGTERM)
+    own.wait()
+    assert own.remains() == []
+
+
 def test_a_second_daemon_on_the_same_directories_is_refused_with_the_reason(own: OwnDaemon) -> None:
     fnd = Shell(own)
     data, runtime = own.directory / "data", own.control.parent
