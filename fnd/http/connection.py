@@ -158,7 +158,7 @@ class Connection(AnswerWriter):
         if isinstance(error, errors.CallerGone) or self._answer is Answer.STARTED:
             self._failed(error)
             return True
-        if self._answer is Answer.DONE and (request is not None or not self._parser.in_head):
+        if self._answer is Answer.DONE and not self._parser.in_head:
             return True  # nothing was asked: an idle connection ends without a word
         with trio.move_on_after(_LINGER_SECONDS) as scope:
             if request is None or not request.complete:
@@ -263,9 +263,6 @@ class Connection(AnswerWriter):
         if parser.error is not None and not request.complete:
             self._closing = True
             raise parser.error
-        if self._hung_up:
-            self._closing = True
-            raise errors.CallerGone
 
     async def _receive_body_bytes(self, request: Request) -> bytes:
         if request.expects_continue:

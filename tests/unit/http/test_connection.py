@@ -515,7 +515,22 @@ async def test_a_caller_that_goes_away_while_its_body_is_read_ends_the_reading()
         await ended.wait()
 
 
-async def test_a_request_whose_caller_is_gone_before_it_is_begun_is_not_begun() -> None:
+async def test_a_caller_that_sends_its_request_and_goes_at_once_leaves_nothing_running() -> None:
+    async def slow(_: Connection, __: Request) -> None:
+        await trio.sleep_forever()
+
+    async with serving(slow) as here:
+        # Which is noticed first, its request or its end, is decided anew each time.
+        for _ in range(30):
+            caller = await here.caller()
+            await wait_all_tasks_blocked()
+            caller.sock.send(GET + b"\r\n")
+            caller.close()
+            await wait_all_tasks_blocked()
+            assert here.server.connections == 0
+
+
+async def test_requests_behind_one_whose_caller_is_gone_are_not_begun() -> None:
     begun: list[bytes] = []
 
     async def note(connection: Connection, request: Request) -> None:

@@ -236,6 +236,21 @@ async def test_drain_waits_for_an_answer_that_is_being_streamed() -> None:
         assert await caller.ended()
 
 
+async def test_a_connection_that_is_accepted_as_the_drain_begins_is_ended() -> None:
+    class AtAccept(trio.abc.Instrument):
+        """Drains when a connection is there whose task has not begun."""
+
+        def after_task_step(self, task: trio.lowlevel.Task) -> None:
+            for connection in here.server._connections:
+                trio.lowlevel.remove_instrument(self)
+                connection.drain()
+
+    async with serving(answer) as here:
+        trio.lowlevel.add_instrument(AtAccept())
+        caller = await here.caller()
+        assert await caller.ended()
+
+
 async def test_nothing_is_accepted_once_draining(tmp_path: Path) -> None:
     async with serving(answer) as here:
         await here.server.drain()
@@ -265,6 +280,25 @@ async def test_requests_pipelined_behind_the_one_in_hand_are_not_begun_when_drai
         assert (await caller.answer()).headers[b"connection"] == b"close"
         assert await caller.ended()
         assert begun == 1
+
+
+async def test_a_caller_that_went_on_sending_when_drained_can_read_its_answer_and_an_end_in_order() -> None:
+    finish = trio.Event()
+
+    async def slow(connection: Connection, _: Request) -> None:
+        await finish.wait()
+        await connection.respond(200, [], b"finished")
+
+    async with serving(slow, tcp=True) as here, trio.open_nursery() as nursery:
+        caller = await here.caller()
+        await caller.send(GET * 3000)  # more than is read at once
+        await wait_all_tasks_blocked()
+        nursery.start_soon(here.server.drain)
+        await wait_all_tasks_blocked()
+        finish.set()
+        assert (await caller.answer()).body == b"finished"
+        assert await caller.rest() == b""
+        caller.close()
 
 
 @pytest.mark.parametrize(
