@@ -138,14 +138,17 @@ class Dispatch:
             self._rest(slot, now)
         self._review(pool, now)
 
-    def launch_failed(self, slot: Slot, error: object, now: float) -> None:
-        """A launch failed; `error` is what callers are told if it comes to that. `stopped` must still follow."""
+    def launch_failed(self, slot: Slot, error: object, now: float, *, retry: bool = True) -> None:
+        """A launch failed; `error` is what callers are told if it comes to that. `stopped` must still follow.
+
+        `retry` false: another attempt now would end alike, so that who waits is told at once.
+        """
         if slot.state in (SlotState.STOPPING, SlotState.STOPPED):
             return
         assert slot.state is SlotState.LAUNCHING, f"launch_failed: {slot.state}"
         pool = slot.pool
         self.capacity.launch_limit.timed_out(now - slot.launched_at, pool.best_start, slot.launched_at, now)
-        pool.failures.failed(error, self.limits.launch_attempts, slot.launched_at, now)
+        pool.failures.failed(error, self.limits.launch_attempts, slot.launched_at, now, retry=retry)
         pool.obstacle = WaitReason.BACK_OFF
         pool.obstacle_at = now
         self._launch_over(pool)

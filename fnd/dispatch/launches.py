@@ -89,14 +89,17 @@ class LaunchFailures:
         """No launch before this."""
         self._failed_at = float("-inf")
 
-    def failed(self, error: Any, attempts: int, launched_at: float, now: float) -> None:
-        """Note a failure. Launches that were in flight together and fail together count as one attempt."""
+    def failed(self, error: Any, attempts: int, launched_at: float, now: float, *, retry: bool) -> None:
+        """Note a failure. Launches that were in flight together and fail together count as one attempt.
+
+        `retry` false: it counts as all that were left.
+        """
         self.total += 1
         self.error = error
         if launched_at < self._failed_at:
             return
         self._failed_at = now
-        self.in_row += 1
+        self.in_row = self.in_row + 1 if retry else max(self.in_row + 1, attempts)
         over = self.in_row - attempts
         delay = PROBE_DELAY * 2.0 ** min(over, 10) if over >= 0 else RETRY_DELAY * 2.0 ** (self.in_row - 1)
         self.retry_at = now + min(delay, LONGEST_DELAY)
