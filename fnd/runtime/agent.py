@@ -34,6 +34,9 @@ _REJECTIONS: Final[Mapping[RejectReason, type[errors.APIError]]] = {
     RejectReason.DRAINING: errors.Draining,
 }
 
+_FINAL: Final = (errors.ImageUnusable, errors.ImagePullTimedOut, errors.ContainerStartTimedOut)
+"""Failed launches that another attempt would only repeat, at the same cost."""
+
 _log = get_logger(__name__)
 
 
@@ -216,7 +219,7 @@ class Agent:
             container.pool.failures += 1
             reason = container.exit.reason if container.exit is not None else ""
             self._publish(EventKind.LAUNCH_FAILED, container, error=error.message, reason=reason)
-            self._dispatch.launch_failed(container.slot, error, now)
+            self._dispatch.launch_failed(container.slot, error, now, retry=not isinstance(error, _FINAL))
         else:
             self._publish(EventKind.CONTAINER_STOPPED, container, calls=container.calls, reason=_reason(container))
         self._dispatch.stopped(container.slot, now)
