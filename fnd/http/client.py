@@ -100,7 +100,7 @@ class ClientConnection:
         `head` is the start line and the headers, without framing ones and without the empty line. Raises FunctionError, or the APIError that ended `body`. Cancelled or
         failed: `idle` stays False.
         """
-        if not self._keep_alive or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
+        if not (self._keep_alive and body.complete) or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
             self._renew()
         response = self._response = ClientResponse(self)
         self._head_size = 0
@@ -108,18 +108,42 @@ class ClientConnection:
             data = body.first
             request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
             try:
-                await wire.send_all(self._sock, request)
-            except (OSError, trio.ClosedResourceError):
-                # It may have answered before it stopped reading; reading tells.
-                self._keep_alive = False
+                sent = self._sock.send(request)
+            except (BlockingIOError, InterruptedError):
+                sent = 0
+            except OSError:
+                sent = self._send_anew(request)
+            if sent < len(request):
+                await self._send_rest(request[sent:])
         else:
             self._upload = _Upload(self._sock, head, body)
         while not response.head_complete:
             await self.advance()
         return response
 
+    def _send_anew(self, request: bytes) -> int:
+        """The function had closed the connection, so that nothing of the request has reached it: send it on another."""
+        self._renew()
+        try:
+            return self._sock.send(request)
+        except (BlockingIOError, InterruptedError):
+            return 0
+        except OSError as error:
+            self._in_order = False
+            raise errors.FunctionResponseLost from error
+
+    async def _send_rest(self, rest: bytes) -> None:
+        try:
+            await wire.send_all(self._sock, rest)
+        except (OSError, trio.ClosedResourceError):
+            # It may have answered before it stopped reading; reading tells.
+            self._keep_alive = False
+
     def _renew(self) -> None:
         """Open the connection again if the function has closed it; what it sent unasked breaks the protocol."""
+        if self._sock.fileno() < 0:  # closed by us: the container is ending
+            self._in_order = False
+            raise errors.FunctionResponseLost
         try:
             unasked = self._sock.recv(1, socket.MSG_PEEK) if self._keep_alive else b""
         except BlockingIOError:
@@ -131,7 +155,7 @@ class ClientConnection:
             raise errors.InvalidFunctionResponse
         try:
             sock = self._connect()
-        except OSError as error:
+        except (OSError, errors.FunctionError) as error:
             self._in_order = False
             raise errors.FunctionResponseLost from error
         self.close()
