@@ -7,18 +7,22 @@ this. The rate at which calls finish either rises with the containers or does no
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 UNPROVEN: Final = 2
 """Containers that need no proof."""
-GAIN: Final = 0.4
-"""The part of a perfect gain that a step must show. Twice the containers: 1.4 times the rate."""
-FEWEST_RUNS: Final = 32
-RUNS_PER_CONTAINER: Final = 8
-"""Runs that a rate is taken over: enough for its noise to stay well below the gain asked for."""
+GAIN: Final = 0.5
+"""The part of a perfect gain that a step must show: with twice the containers, half as many calls again a second."""
+DOUBT: Final = 3.0
+"""How far beyond that line a rate must lie to be believed, over the square root of the runs it was taken from: about
+three times its standard error for runs whose lengths vary as widely as exponential ones. Until then more runs count."""
+FEWEST_RUNS: Final = 48
+MOST_RUNS: Final = 500
+"""Runs after which doubt ends."""
 SATURATED: Final = 0.7
 """The part of their time that containers must have been busy for the rate to say anything."""
-STRETCH: Final = 1.25
+STRETCH: Final = 2.0
 """How much more than in proportion to the containers runs may grow before the function itself has become slower."""
 SHORTEST_HOLD: Final = 5.0
 LONGEST_HOLD: Final = 60.0
@@ -55,11 +59,11 @@ class Climb:
         finished = runs - self._window_runs
         if containers != self._window_containers or containers < self.proven:
             self._open_window(containers, runs, now)
-        elif finished >= max(FEWEST_RUNS, RUNS_PER_CONTAINER * containers):
-            elapsed = now - self._window_began
-            self._open_window(containers, runs, now)
-            if finished * mean_run >= SATURATED * containers * elapsed:
-                self._judge(containers, finished / max(elapsed, 1e-6), mean_run, now)
+        elif finished >= FEWEST_RUNS:
+            elapsed = max(now - self._window_began, 1e-6)
+            idle = finished * mean_run < SATURATED * containers * elapsed
+            if idle or self._judge(containers, finished, finished / elapsed, mean_run, now):
+                self._open_window(containers, runs, now)
         return self.limit
 
     @property
@@ -79,22 +83,27 @@ class Climb:
         self._window_runs = runs
         self._window_began = now
 
-    def _judge(self, containers: int, rate: float, mean_run: float, now: float) -> None:
+    def _judge(self, containers: int, finished: int, rate: float, mean_run: float, now: float) -> bool:
+        """Draw conclusions from a rate; False if there is none yet."""
         step = containers / self.proven - 1
         if self._trying and self._rate and step > 0:
             if step < 0.5:
-                return  # Too small a step to tell from noise; it may go on to twice.
-            if rate < self._rate * (1 + GAIN * step):
+                return True  # Too small a step to tell from noise; it may go on to twice.
+            excess = rate / self._rate - 1 - GAIN * step
+            if abs(excess) < DOUBT / math.sqrt(finished) and finished < MOST_RUNS:
+                return False
+            if excess < 0:
                 self._trying = False
                 self._held_until = now + self._hold
                 self._hold = min(2 * self._hold, LONGEST_HOLD)
                 self.retreat = self.proven
-                return
+                return True
             self._hold = SHORTEST_HOLD
         elif not self._trying and now < self._held_until and rate >= self._rate / 2:
-            return
+            return True
         # A first step, a step that helped, or another try: because time passed, or the function became another.
         self.proven = containers
         self._rate = rate
         self._run = mean_run
         self._trying = True
+        return True

@@ -147,7 +147,7 @@ class Dispatch:
             return
         assert slot.state is SlotState.LAUNCHING, f"launch_failed: {slot.state}"
         pool = slot.pool
-        self.capacity.launch_limit.timed_out(now - slot.launched_at, pool.best_start, slot.launched_at, now)
+        self.capacity.launch_limit.failed(now - slot.launched_at, pool.best_start, slot.launched_at, now)
         pool.failures.failed(error, self.limits.launch_attempts, slot.launched_at, now, retry=retry)
         pool.obstacle = WaitReason.BACK_OFF
         pool.obstacle_at = now

@@ -56,15 +56,15 @@ class LaunchLimit:
 
     def measured(self, start: float, pools_best: float, launched_at: float, now: float) -> None:
         """Learn from a launch that took `start` seconds and still is in `in_flight`; `pools_best` 0.0: unknown."""
-        if not self.timed_out(start, pools_best, launched_at, now) and 2 * self.in_flight >= self.limit:
+        if not self.failed(start, pools_best, launched_at, now) and 2 * self.in_flight >= self.limit:
             self.limit += 1.0 if self._doubling else 1.0 / self.limit
         self._best = best_start(self._best, start, self.crowded)
 
-    def timed_out(self, start: float, pools_best: float, launched_at: float, now: float) -> bool:
-        """Learn from a launch that was not ready after `start` seconds: whether, and if so that, the crowd slows it."""
+    def failed(self, start: float, pools_best: float, launched_at: float, now: float) -> bool:
+        """Learn from a launch that was not ready after `start` seconds: whether that is slow, and the crowd's doing."""
         if start <= CROWDED * (pools_best or self._best or start):
             return False
-        if launched_at >= self._lowered_at:
+        if self.crowded and launched_at >= self._lowered_at:
             self.limit = max(float(self._cores), self.limit * DECREASE)
             self._lowered_at = now
             self._doubling = False

@@ -1,0 +1,286 @@
+"""A full machine: what is evicted, who gets the memory, and that nobody is forgotten."""
+
+from __future__ import annotations
+
+import pytest
+
+from fnd.dispatch import Launch, Limits, Pool, Reject, RejectReason, Slot, SlotState, Stop, WaitReason
+from tests.unit.dispatch.conftest import Bench
+from tests.virtual_shell import Behaviour, VirtualShell
+
+
+def test_a_function_larger_than_the_machine_is_rejected_at_once(bench: Bench) -> None:
+    pool = bench.pool(memory=1001)
+    bench.dispatch.arrive(pool, "call", 0.0)
+    assert bench.actions() == [Reject("call", RejectReason.TOO_LARGE)]
+
+
+def test_a_function_as_large_as_the_machine_is_served(bench: Bench) -> None:
+    bench.busy(bench.pool(memory=1000), "call")
+
+
+def test_an_idle_container_of_another_pool_is_evicted_for_a_call_that_waits(bench: Bench) -> None:
+    (old,) = bench.idle(bench.pool(memory=600))
+    pool = bench.pool(memory=600)
+    bench.dispatch.arrive(pool, "call", bench.now)
+    assert bench.actions() == [Stop(old)]
+    assert bench.dispatch.why("call") is WaitReason.CAPACITY
+    bench.dispatch.stopped(old, bench.now)
+    (slot,) = bench.launches()
+    bench.dispatch.ready(slot, bench.now)
+    (assign,) = bench.actions()
+    assert assign.why is WaitReason.CAPACITY  # type: ignore[union-attr]
+
+
+def test_no_more_is_evicted_than_is_needed(bench: Bench) -> None:
+    slots = bench.idle(bench.pool(memory=100), 8)
+    bench.dispatch.arrive(bench.pool(memory=400), "call", bench.now)
+    assert bench.actions() == [Stop(slots[0]), Stop(slots[1])]
+
+
+def test_evictions_for_several_pools_go_on_together(bench: Bench) -> None:
+    bench.idle(bench.pool(memory=100), 10)
+    for number in range(4):
+        bench.dispatch.arrive(bench.pool(memory=100), number, bench.now)
+    stops = bench.actions()
+    assert len(stops) == 4
+    for number, stop in enumerate(stops):
+        assert isinstance(stop, Stop)
+        bench.dispatch.stopped(stop.slot, bench.now)
+        assert len(bench.launches()) == 1, f"launch {number}"
+
+
+def test_memory_that_comes_back_for_a_caller_who_left_goes_to_the_next(bench: Bench) -> None:
+    first_old, second_old = bench.idle(bench.pool(memory=400), 2)
+    bench.dispatch.arrive(bench.pool(memory=400), "leaves", bench.now)
+    bench.dispatch.arrive(bench.pool(memory=400), "stays", bench.now)
+    assert bench.actions() == [Stop(first_old), Stop(second_old)]
+    bench.dispatch.gone("leaves", bench.now)
+    bench.dispatch.stopped(first_old, bench.now)
+    (slot,) = bench.launches()
+    bench.dispatch.ready(slot, bench.now)
+    assert bench.assigned() == ["stays"]
+
+
+def calls(bench: Bench, slot: Slot, number: int, gap: float) -> None:
+    """Let an idle container serve so many calls, each `gap` seconds after the last."""
+    for _ in range(number):
+        bench.now += gap
+        assert bench.dispatch.arrive(slot.pool, object(), bench.now) is slot
+        bench.dispatch.finished(slot, True, bench.now)
+
+
+def evicted(bench: Bench) -> Slot:
+    """Let a call come that needs just more memory than is free, and return what is evicted for it."""
+    free = bench.dispatch.capacity.memory.free
+    bench.dispatch.arrive(bench.pool(memory=free + 1), "call", bench.now)
+    (stop,) = bench.actions()
+    assert isinstance(stop, Stop)
+    return stop.slot
+
+
+def test_what_starts_quickly_is_evicted_before_what_starts_slowly(bench: Bench) -> None:
+    slow = bench.busy(bench.pool(), "slow", start=3.0)
+    quick = bench.busy(bench.pool(), "quick", start=0.1)
+    bench.dispatch.finished(quick, True, bench.now)
+    bench.dispatch.finished(slow, True, bench.now)
+    calls(bench, slow, 5, 1.0)
+    calls(bench, quick, 5, 1.0)
+    assert evicted(bench) is quick
+
+
+def test_what_is_called_rarely_is_evicted_before_what_is_called_often(bench: Bench) -> None:
+    (rare,) = bench.idle(bench.pool())
+    (often,) = bench.idle(bench.pool())
+    calls(bench, often, 100, 0.1)
+    calls(bench, rare, 1, 0.0)
+    assert evicted(bench) is rare
+
+
+def test_of_equals_the_one_that_holds_more_memory_is_evicted(bench: Bench) -> None:
+    small = bench.busy(bench.pool(memory=50), "small")
+    large = bench.busy(bench.pool(memory=500), "large")
+    bench.dispatch.finished(large, True, bench.now)
+    bench.dispatch.finished(small, True, bench.now)
+    assert evicted(bench) is large
+
+
+def test_what_was_dear_once_ages_as_others_are_evicted(bench: Bench) -> None:
+    """Else a container that once was called often would stay for ever, and the rest change places under it."""
+    (dear,) = bench.idle(bench.pool(memory=500, idle_timeout=1e9))
+    calls(bench, dear, 100, 0.01)
+    pool = bench.pool(memory=450, idle_timeout=1e9)
+    other = bench.pool(memory=450, idle_timeout=1e9)
+    for _ in range(100):
+        bench.dispatch.arrive(pool, "call", bench.now)
+        for action in bench.actions():
+            match action:
+                case Stop(slot):
+                    if slot is dear:
+                        return
+                    bench.dispatch.stopped(slot, bench.now)
+                case Launch():
+                    bench.dispatch.actions.append(action)
+        (launch,) = bench.launches()
+        bench.now += 0.1
+        bench.dispatch.ready(launch, bench.now)
+        bench.actions()
+        bench.now += 1.0
+        bench.dispatch.finished(launch, True, bench.now)
+        pool, other = other, pool
+    pytest.fail("it was never evicted")
+
+
+def test_within_a_pool_the_longest_idle_is_evicted(bench: Bench) -> None:
+    slots = bench.idle(bench.pool(), 3)
+    assert evicted(bench) is slots[0]
+
+
+def test_containers_of_min_warm_are_evicted_last_but_before_a_call_is_left_waiting(bench: Bench) -> None:
+    warm_pool = bench.pool(memory=500, min_warm=1)
+    bench.dispatch.tick(0.0)
+    (warm,) = bench.launches()
+    bench.dispatch.ready(warm, 5.0)  # dear, too
+    bench.now = 5.0
+    (other,) = bench.idle(bench.pool(memory=400))
+    bench.dispatch.arrive(bench.pool(memory=400), "first", bench.now)
+    assert bench.actions() == [Stop(other)]
+    bench.dispatch.stopped(other, bench.now)
+    bench.actions()
+    bench.dispatch.arrive(bench.pool(memory=400), "second", bench.now)
+    assert Stop(warm) in bench.actions()
+    assert warm_pool.live == 0
+
+
+def test_min_warm_evicts_nobody(bench: Bench) -> None:
+    bench.idle(bench.pool(memory=600))
+    bench.pool(memory=600, min_warm=1)
+    bench.dispatch.tick(bench.now)
+    assert bench.actions() == []
+
+
+def test_a_waiter_takes_its_pools_freed_container_when_that_comes_before_memory(bench: Bench) -> None:
+    pool = bench.pool(memory=1000)
+    slot = bench.busy(pool, "first")
+    bench.dispatch.arrive(pool, "second", bench.now)
+    bench.now += 5.0
+    bench.dispatch.tick(bench.now)
+    assert bench.dispatch.why("second") is WaitReason.CAPACITY
+    bench.dispatch.finished(slot, True, bench.now)
+    assert bench.assigned() == ["second"]
+
+
+def test_a_waiter_takes_memory_when_that_comes_before_a_freed_container(bench: Bench) -> None:
+    other = bench.busy(bench.pool(memory=600), "other")
+    pool = bench.pool(memory=400)
+    bench.busy(pool, "first")
+    bench.dispatch.arrive(pool, "second", bench.now)
+    bench.now += 5.0
+    bench.dispatch.tick(bench.now)
+    assert bench.actions() == []
+    bench.dispatch.finished(other, False, bench.now)
+    bench.actions()
+    bench.dispatch.stopped(other, bench.now)
+    (slot,) = bench.launches()
+    bench.dispatch.ready(slot, bench.now)
+    assert bench.assigned() == ["second"]
+
+
+def test_memory_goes_to_the_pool_that_has_waited_longest_however_much_it_needs(bench: Bench) -> None:
+    holders = [bench.busy(bench.pool(memory=500), number) for number in range(2)]
+    bench.dispatch.arrive(bench.pool(memory=1000), "large", bench.now)
+    bench.dispatch.arrive(bench.pool(memory=100), "small", bench.now)
+    order = []
+    for holder in holders:
+        bench.dispatch.finished(holder, False, bench.now)
+        bench.dispatch.stopped(holder, bench.now)
+    for _ in range(2):
+        (slot,) = bench.launches()
+        bench.now += 0.1
+        bench.dispatch.ready(slot, bench.now)
+        order += bench.assigned()
+        bench.dispatch.finished(slot, False, bench.now)
+        bench.actions()
+        bench.dispatch.stopped(slot, bench.now)
+    assert order == ["large", "small"]
+
+
+def test_a_pool_that_wants_many_gets_them_between_the_others_turns() -> None:
+    shell = VirtualShell(Limits(memory=20 * 128))
+    flood = shell.pool("flood", Behaviour(run=lambda: 0.5), hot=False)
+    for _ in range(200):
+        shell.call(flood)
+    shell.advance(1.0)
+    single = shell.call(shell.pool("single"))
+    shell.advance(3.0)
+    assert single.got is not None
+    assert single.waited < 1.0
+
+
+def answered(shell: VirtualShell, pool: Pool) -> int:
+    return sum(call.pool is pool and call.answered is not None for call in shell.calls)
+
+
+def test_two_floods_share_a_full_machine_equally() -> None:
+    shell = VirtualShell(Limits(memory=10 * 128))
+    first = shell.pool("first", Behaviour(run=lambda: 1.0))
+    second = shell.pool("second", Behaviour(run=lambda: 1.0))
+    shell.callers(first, 100, until=1e9)
+    shell.advance(10.0)
+    assert first.live == 10
+    shell.callers(second, 100, until=1e9)
+    shell.advance(60.0)
+    assert (first.live, second.live) == (5, 5)
+    launched = sum(shell.launched.values())
+    shell.advance(120.0)
+    assert sum(shell.launched.values()) == launched, "containers change hands though all is fair"
+
+
+def test_pools_that_cannot_all_have_a_container_take_turns() -> None:
+    """Ten floods, room for two containers: all are served alike, and launching does not eat up the machine."""
+    shell = VirtualShell(Limits(memory=2 * 128))
+    pools = [shell.pool(f"fn {number}", Behaviour(run=lambda: 0.05)) for number in range(10)]
+    for pool in pools:
+        shell.callers(pool, 5, until=1e9)
+    shell.advance(200.0)
+    counts = [answered(shell, pool) for pool in pools]
+    assert min(counts) > 0.8 * max(counts)
+    runs_of_one_container = 200 / 0.05
+    assert sum(counts) > 0.3 * 2 * runs_of_one_container / 2
+
+
+def test_a_flood_does_not_take_the_container_of_a_function_called_now_and_then() -> None:
+    shell = VirtualShell(Limits(memory=10 * 128))
+    flood = shell.pool("flood", Behaviour(run=lambda: 1.0))
+    other = shell.pool("other", Behaviour(run=lambda: 0.01))
+    shell.callers(flood, 200, until=1e9)
+    waits = []
+    for _ in range(60):
+        shell.advance(shell.now + 2.0)
+        call = shell.call(other)
+        shell.advance(shell.now + 3.0)
+        waits.append(call.waited)
+    assert waits[0] > 0.0
+    assert waits[5:] == [0.0] * 55
+    assert shell.launched[other] <= 3
+
+
+def test_a_pool_that_only_wants_more_leaves_another_its_fair_share(bench: Bench) -> None:
+    rich = bench.pool(memory=300)
+    poor = bench.pool(memory=300)
+    (kept,) = bench.idle(poor)
+    bench.busy(rich, 0)
+    bench.now += 1.0
+    bench.dispatch.arrive(rich, 1, bench.now)
+    bench.dispatch.tick(bench.now + 1.0)
+    (second,) = bench.launches()
+    bench.dispatch.ready(second, bench.now + 1.1)
+    bench.actions()
+    bench.dispatch.arrive(poor, "used just now", bench.now + 1.2)
+    bench.dispatch.finished(kept, True, bench.now + 1.21)
+    bench.dispatch.arrive(rich, 2, bench.now + 1.3)
+    bench.dispatch.tick(bench.now + 1.4)
+    soon = kept.state
+    assert bench.dispatch.why(2) is WaitReason.CAPACITY
+    bench.dispatch.tick(bench.now + 9.0)
+    assert (soon, kept.state) == (SlotState.IDLE, SlotState.STOPPING)
