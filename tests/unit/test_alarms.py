@@ -147,6 +147,21 @@ async def test_moving_a_deadline_later_costs_no_entry(alarms: Alarms) -> None:
     assert len(alarms) == 1
 
 
+async def test_moving_a_deadline_back_and_forth_leaves_one_entry_in_the_end(
+    alarms: Alarms, mock_clock: MockClock
+) -> None:
+    bell = Bell(alarms)
+    bell.set_deadline(30)
+    bell.set_deadline(10)
+    bell.set_deadline(100)
+    await pass_time(mock_clock, 10)
+    await pass_time(mock_clock, 20)
+    assert len(alarms) == 1
+    await pass_time(mock_clock, 70)
+    assert bell.rang == [100]
+    assert len(alarms) == 0
+
+
 async def test_alarms_that_come_and_go_leave_nothing_that_grows(alarms: Alarms) -> None:
     staying = [Bell(alarms) for _ in range(10)]
     for bell in staying:

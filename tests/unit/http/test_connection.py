@@ -82,6 +82,16 @@ async def test_a_chunked_body_arrives_without_its_framing() -> None:
         assert (await caller.ask()).status == 200
 
 
+async def test_a_request_that_has_arrived_whole_is_complete_when_its_handler_begins() -> None:
+    async def at_hand(connection: Connection, request: Request) -> None:
+        await connection.respond(200, [], b"%d %d" % (request.complete, len(request.first)))
+
+    async with serving(at_hand) as here:
+        caller = await here.caller()
+        for size in (0, 1, 4000, 20_000):
+            assert (await caller.ask(b"POST", body=bytes(size))).body == b"1 %d" % size
+
+
 async def test_an_answer_of_unknown_length_is_chunked_and_ends_with_its_last_chunk() -> None:
     async def stream(connection: Connection, _: Request) -> None:
         await connection.start_response(200, [], None)
