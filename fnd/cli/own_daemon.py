@@ -26,7 +26,9 @@ STOP_LIMIT: Final = 45.0
 _NOTIFY_PART: Final = 0.2
 """Seconds between looks at whether a starting daemon is still there."""
 _LOG_TAIL: Final = 20
+_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_CHILD_SUBREAPER: Final = 36
+_libc: Final = ctypes.CDLL(None)
 _NOT_PASSED_ON: Final = ("FND_", "LISTEN_", "WATCHDOG_")
 _NOT_PASSED_ON_EITHER: Final = frozenset(
     {"NOTIFY_SOCKET", "INVOCATION_ID", "JOURNAL_STREAM", "STATE_DIRECTORY", "RUNTIME_DIRECTORY"}
@@ -97,6 +99,7 @@ class OwnDaemon:
                 stderr=log,
                 env=environment | {"NOTIFY_SOCKET": str(notify)},
                 start_new_session=True,  # Ctrl-C is for us; the daemon is told by SIGTERM, once
+                preexec_fn=_end_with_parent,
             )
         self._wait_until_ready(process, ready)
 
@@ -160,9 +163,14 @@ def _remove(directory: Path) -> None:
     shutil.rmtree(directory)
 
 
+def _end_with_parent() -> None:
+    """Have SIGTERM sent to this process when its parent ends, however that ends: prctl(2)."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+
+
 def _adopt_orphans(adopt: bool) -> None:
     """Become, or no longer be, the parent of descendants whose own parents end: prctl(2)."""
-    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
+    _libc.prctl(_PR_SET_CHILD_SUBREAPER, int(adopt), 0, 0, 0)
 
 
 class _Process(NamedTuple):

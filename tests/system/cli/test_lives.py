@@ -7,6 +7,7 @@ import json
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -126,6 +127,28 @@ def test_an_interrupted_demo_leaves_nothing_either(number: signal.Signals) -> No
     assert not directory.exists()
     running = [path for path in Path("/proc").glob("[0-9]*/cmdline") if str(directory).encode() in read(path)]
     assert running == []
+
+
+def test_a_killed_demo_takes_its_daemon_with_it() -> None:
+    with subprocess.Popen([sys.executable, "-m", "fnd", "demo"], stderr=subprocess.PIPE) as process:
+        assert process.stderr
+        told = ""
+        while "Building" not in told:
+            told += process.stderr.readline().decode()
+        directory = directory_of(told)
+        (daemon,) = [path for path in Path("/proc").glob("[0-9]*/cmdline") if is_daemon(path, directory)]
+        ended = os.pidfd_open(int(daemon.parent.name))
+        process.kill()
+        try:
+            assert select.select([ended], [], [], 60)[0], "it has been told to stop, and does"
+        finally:
+            os.close(ended)
+            shutil.rmtree(directory)
+
+
+def is_daemon(path: Path, directory: Path) -> bool:
+    words = read(path).split(b"\0")
+    return b"serve" in words and os.fsencode(directory / "data") in words
 
 
 def directory_of(told: str) -> Path:
