@@ -106,7 +106,7 @@ class Tools:
         """Return the arguments that add these variables for the command alone; none for none."""
         if not environment:
             return []
-        return [self.env, *(f"{name}={value}" for name, value in environment.items())]
+        return [self.env, "--", *(f"{name}={value}" for name, value in environment.items())]
 
 
 _NO_INHERITED: Final = ["--inh-caps=-all", "--ambient-caps=-all"]
