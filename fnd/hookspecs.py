@@ -198,8 +198,8 @@ class CallRequest:
 
     call_id: str
     method: str
-    url: str
-    """Absolute."""
+    target: bytes
+    """What was asked for, as it came: a path and a query, or an absolute URL."""
     headers: list[tuple[bytes, bytes]]
     """The caller's, names as they came, less hop-by-hop ones."""
     body: RequestBody
@@ -207,13 +207,25 @@ class CallRequest:
     """Unix time, seconds."""
     through_trigger: bool
 
+    @property
+    def url(self) -> str:
+        """What was asked for, absolute."""
+        target = self.target.decode("latin-1")
+        if not target.startswith("/"):
+            return target
+        host = next((value for name, value in self.headers if name.lower() == b"host"), b"localhost")
+        return f"http://{host.decode('latin-1')}{target}"
+
 
 class CallResponse(Protocol):
     """A function's answer to one call. `first` is what is at hand of the body; `complete` says that it is all."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """The function's, less hop-by-hop and framing ones; `Fn-Http-Status`, `Fn-Http-H-*` as an FDK sends them."""
+        """The function's; `Fn-Http-Status` and `Fn-Http-H-*` as an FDK sends them.
+
+        Less those that are fnd's to say: hop-by-hop and framing ones, Date, Fn-Call-Id, Fnd-Timing, Fnd-Container.
+        """
 
     @property
     def first(self) -> bytes: ...

@@ -16,11 +16,12 @@ _COUNTER_LIMIT: Final = 1 << 30
 
 
 def _encode(value: int, length: int) -> str:
-    digits = []
-    for _ in range(length):
-        digits.append(ALPHABET[value & 31])
-        value >>= 5
-    return "".join(reversed(digits))
+    """Return `value` in an even number of digits."""
+    pairs = []
+    for _ in range(length // 2):
+        pairs.append(_DIGITS[value & 1023])
+        value >>= 10
+    return "".join(reversed(pairs))
 
 
 class IdGenerator:

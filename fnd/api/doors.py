@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hmac
 import os
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 
 from fnd import errors
@@ -32,18 +33,17 @@ class Doors:
         self._management = management
         self._expected = f"Bearer {management_token}".encode() if management_token else b""
 
-    async def __call__(self, connection: Connection, request: Request) -> None:
-        """Have the request answered. Raises APIError for the connection to answer."""
+    def __call__(self, connection: Connection, request: Request) -> Awaitable[None]:
+        """Return what answers the request, to be awaited; either raises APIError for the connection to answer."""
         target = request.target
         if not target.startswith(b"/"):
             target = request.target = _origin_form(target)
         if target.startswith(INVOKE_PREFIX):
-            await self._invocation.invoke(connection, request)
-        elif target.startswith(TRIGGER_PREFIX):
-            await self._invocation.trigger(connection, request)
-        else:
-            self._admit(connection, request)
-            await self._management(connection, request)
+            return self._invocation.invoke(connection, request)
+        if target.startswith(TRIGGER_PREFIX):
+            return self._invocation.trigger(connection, request)
+        self._admit(connection, request)
+        return self._management(connection, request)
 
     def _admit(self, connection: Connection, request: Request) -> None:
         if connection.listener == CONTROL:

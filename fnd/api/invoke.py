@@ -7,6 +7,7 @@ the request, and in how its answer's headers become the caller's. Source: Fn's c
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
@@ -36,8 +37,7 @@ _BUSY: Final = errors.ServerBusy()
 _TIMED_OUT: Final = errors.FunctionTimedOut()
 
 _FUNCTION_HEADER: Final = b"fn-http-h-"
-_OURS: Final = frozenset((b"date", b"fn-call-id", b"fnd-timing", b"fnd-container"))
-_NEVER_PASSED: Final = wire.FRAMING | _OURS | {b""}
+_NEVER_PASSED: Final = wire.NOT_FROM_FUNCTIONS | {b""}
 
 
 class Invocation:
@@ -47,7 +47,7 @@ class Invocation:
         self._agent = agent
         self._catalog = catalog
 
-    async def invoke(self, connection: Connection, request: Request) -> None:
+    def invoke(self, connection: Connection, request: Request) -> Awaitable[None]:
         """Answer `/invoke/{fn_id}`: 200 with the function's headers as they are, whatever status it speaks of.
 
         Raises APIError for the connection to answer.
@@ -58,9 +58,9 @@ class Invocation:
         version = self._catalog.fn(fn_id.decode("latin-1"))
         if version is None:
             raise errors.FnNotFound
-        await self._call(connection, request, self._agent.pool(version), through_trigger=False)
+        return self._call(connection, request, self._agent.pool(version), through_trigger=False)
 
-    async def trigger(self, connection: Connection, request: Request) -> None:
+    def trigger(self, connection: Connection, request: Request) -> Awaitable[None]:
         """Answer `/t/{app}/{source}`: with the status and the headers that the function chose.
 
         Raises APIError for the connection to answer.
@@ -72,7 +72,7 @@ class Invocation:
             if self._catalog.app_named(_unquote(app_name)) is None:
                 raise errors.AppNotFound
             raise errors.TriggerNotFound
-        await self._call(connection, request, self._agent.pool(match.version), through_trigger=True)
+        return self._call(connection, request, self._agent.pool(match.version), through_trigger=True)
 
     async def _call(
         self, connection: Connection, request: Request, pool: FunctionPool, *, through_trigger: bool
@@ -82,39 +82,39 @@ class Invocation:
         connection.about = call
         if not request.complete:
             await request.buffer(_HELD_WHOLE)
+            call.arrived_at = now = trio.current_time()
         if connection.caller_gone:
             raise errors.CallerGone
         timeout = pool.timeout
         connection.interrupt_at(now + timeout, _BUSY)
-        container = await self._agent.acquire(call)
+        container = self._agent.take(call) or await self._agent.wait(call)
         try:
             connection.interrupt_at(call.taken_at + timeout, _TIMED_OUT)
             response = await container.session.exchange(
                 CallRequest(
-                    call_id=call.id,
-                    method=request.method.decode("latin-1"),
-                    url=_url(connection, request),
-                    headers=request.headers,
-                    body=request,
-                    deadline=time.time() + timeout,
-                    through_trigger=through_trigger,
+                    call.id,
+                    request.method.decode("latin-1"),
+                    request.target,
+                    request.headers,
+                    request,
+                    time.time() + timeout,
+                    through_trigger,
                 )
             )
-            answer = _trigger_answer if through_trigger else _invoke_answer
-            status, headers = answer(response.headers)
+            status, headers = _trigger_answer(response.headers) if through_trigger else (200, response.headers)
             if not response.complete:
-                await _stream(connection, response, status, headers + call.headers())
+                await _stream(connection, response, status, headers, call.header_lines())
         finally:
             self._agent.release(call, container)
         if connection.answering:
             await connection.end_response()
         else:
-            await connection.respond(status, headers + call.headers(), response.first)
+            await connection.respond(status, headers, response.first, call.header_lines())
 
 
-async def _stream(connection: Connection, response: CallResponse, status: int, headers: Headers) -> None:
+async def _stream(connection: Connection, response: CallResponse, status: int, headers: Headers, lines: bytes) -> None:
     """Pass the body on as it comes; what the caller does not take, the function cannot send."""
-    await connection.start_response(status, headers, response.length)
+    await connection.start_response(status, headers, response.length, lines)
     await connection.send_body(response.first)
     while not response.complete:
         await connection.send_body(await response.receive())
@@ -122,20 +122,6 @@ async def _stream(connection: Connection, response: CallResponse, status: int, h
 
 def _unquote(part: bytes) -> str:
     return unquote(part.decode("latin-1"), errors="replace")
-
-
-def _url(connection: Connection, request: Request) -> str:
-    """Return the absolute URL that was asked for."""
-    target = request.target.decode("latin-1")
-    if not target.startswith("/"):
-        return target
-    host = request.header(b"host") or b"localhost"
-    return f"http://{host.decode('latin-1')}{target}"
-
-
-def _invoke_answer(function_headers: Headers) -> tuple[int, Headers]:
-    """Return status and headers that a function's answer means for who invoked it."""
-    return 200, [header for header in function_headers if header[0].lower() not in _OURS]
 
 
 def _trigger_answer(function_headers: Headers) -> tuple[int, Headers]:

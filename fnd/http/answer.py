@@ -6,7 +6,7 @@ import enum
 import json
 import socket
 from math import inf
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 import trio
 
@@ -26,6 +26,12 @@ class Answer(enum.Enum):
     STARTED = enum.auto()
     """Its head is out; an error can only be told by closing."""
     DONE = enum.auto()
+
+
+# Enum members as globals: looking one up through its class costs more than what is done with it.
+_NONE: Final = Answer.NONE
+_STARTED: Final = Answer.STARTED
+_DONE: Final = Answer.DONE
 
 
 class Subject(Protocol):
@@ -62,7 +68,7 @@ class AnswerWriter(Alarm):
         self._write_deadline = inf
         self.about: Subject | None = None
         self._request: Request | None = None
-        self._answer = Answer.DONE
+        self._answer = _DONE
         self._closing = False
         self._chunked = False
         self._left: int | None = None
@@ -72,7 +78,7 @@ class AnswerWriter(Alarm):
     @property
     def answering(self) -> bool:
         """Whether an answer has begun that is not at its end."""
-        return self._answer is Answer.STARTED
+        return self._answer is _STARTED
 
     async def respond_error(self, error: errors.APIError) -> None:
         """Answer with the error's status and message, as JSON. Raises and, cancelled, leaves what `respond` does."""
@@ -85,27 +91,29 @@ class AnswerWriter(Alarm):
         about, self.about = self.about, None
         return [] if about is None else about.failed(error)
 
-    async def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer whole; `headers` without framing ones. Cancelled: an unknown part is out, and the connection ends.
+    async def respond(self, status: int, headers: Headers, body: bytes, lines: bytes = b"") -> None:
+        """Answer whole; `headers` without framing ones, `lines` more of them as they go out.
 
-        Raises CallerGone.
+        Raises CallerGone. Cancelled: an unknown part is out, and the connection ends.
         """
-        framing = b"" if wire.has_no_body(status) else b"Content-Length: %d\r\n" % len(body)
-        parts = self._head(status, headers, framing)
-        if body and framing and not self._is_head():
-            parts.append(body)
-        await self._send(b"".join(parts))
-        self._answer = Answer.DONE
+        framing = b"" if status in wire.WITHOUT_BODY else b"Content-Length: %d\r\n" % len(body)
+        data = self._head(status, headers, lines, framing)
+        if framing and not self._is_head():
+            data += body
+        sent = self._send_now(data)
+        if sent < len(data):
+            await self._send_rest(memoryview(data)[sent:])
+        self._answer = _DONE
 
-    async def start_response(self, status: int, headers: Headers, length: int | None) -> None:
-        """Begin an answer whose body follows through `send_body` and ends with `end_response`; None: length unknown.
+    async def start_response(self, status: int, headers: Headers, length: int | None, lines: bytes = b"") -> None:
+        """Begin an answer whose body follows through `send_body` and ends with `end_response`.
 
-        Raises CallerGone. Cancelled, here and in the body: the connection ends.
+        `length` None: not known beforehand. Raises CallerGone. Cancelled, here and in the body: the connection ends.
         """
         self._chunked = self._until_close = False
         self._left = length
-        self._without_body = wire.has_no_body(status) or self._is_head()
-        if wire.has_no_body(status):
+        self._without_body = status in wire.WITHOUT_BODY or self._is_head()
+        if status in wire.WITHOUT_BODY:
             framing = b""
         elif length is not None:
             framing = b"Content-Length: %d\r\n" % length
@@ -115,7 +123,7 @@ class AnswerWriter(Alarm):
         else:
             framing = b"Transfer-Encoding: chunked\r\n"
             self._chunked = True
-        await self._send(b"".join(self._head(status, headers, framing)))
+        await self._send(self._head(status, headers, lines, framing))
 
     async def send_body(self, data: bytes) -> None:
         """Send the next part of the body; returns when the socket has taken it, which is the back-pressure."""
@@ -134,39 +142,40 @@ class AnswerWriter(Alarm):
                 raise RuntimeError(f"the answer ends {self._left} bytes before its length")
             if self._chunked:
                 await self._send(wire.LAST_CHUNK)
-        self._answer = Answer.DONE
+        self._answer = _DONE
 
     def abort(self) -> None:
         """Give up an answer that has begun: the caller sees the connection end before the answer does."""
         self._closing = True
 
-    def _head(self, status: int, headers: Headers, framing: bytes) -> list[bytes]:
-        if self._answer is not Answer.NONE:
+    def _head(self, status: int, headers: Headers, lines: bytes, framing: bytes) -> bytes:
+        if self._answer is not _NONE:
             raise RuntimeError("the request is answered already")
-        self._answer = Answer.STARTED
-        parts = [wire.status_line(status)]
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
-        parts += (wire.date_header(), framing)
+        self._answer = _STARTED
+        if headers:
+            lines = b"%b\r\n%b" % (b"\r\n".join([b": ".join(header) for header in headers]), lines)
         if self._closing:
-            parts.append(b"Connection: close\r\n\r\n")
+            end = b"Connection: close\r\n\r\n"
         elif self._request is not None and self._request.version == "1.0":
-            parts.append(b"Connection: keep-alive\r\n\r\n")
+            end = b"Connection: keep-alive\r\n\r\n"
         else:
-            parts.append(b"\r\n")
-        return parts
+            end = b"\r\n"
+        return b"%b%b%b%b" % (wire.start_of_answer(status), lines, framing, end)
 
     def _is_head(self) -> bool:
         return self._request is not None and self._request.method == b"HEAD"
 
-    async def _send(self, data: bytes) -> None:
-        sock = self._sock
+    def _send_now(self, data: bytes) -> int:
+        """Return how much of `data` the socket took without waiting."""
         try:
-            sent = sock.send(data)
+            return self._sock.send(data)
         except (BlockingIOError, InterruptedError):
-            sent = 0
+            return 0
         except OSError as reset:
             raise errors.CallerGone from reset
+
+    async def _send(self, data: bytes) -> None:
+        sent = self._send_now(data)
         if sent < len(data):
             await self._send_rest(memoryview(data)[sent:])
 
@@ -189,5 +198,5 @@ class AnswerWriter(Alarm):
 
     def _make_end_unmistakable(self) -> None:
         """Before closing: where only the end of the connection ends the body, let an early end be a reset."""
-        if self._until_close and self._answer is Answer.STARTED:
+        if self._until_close and self._answer is _STARTED:
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, wire.RESET_ON_CLOSE)

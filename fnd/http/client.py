@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from fnd.hookspecs import RequestBody
     from fnd.http.wire import Headers
 
+_FORWARDED: Final = frozenset((b"Content-Type", b"Fn-Fdk-Version", b"Fn-Fdk-Runtime", b"Fn-Http-Status"))
+"""Names as functions usually spell them, which need no second look."""
 _TRUST_IDLE_SECONDS: Final = 1.0
 """A connection idle for longer is looked at before it is used: servers close theirs after as little as five seconds."""
 
@@ -29,17 +31,16 @@ _TRUST_IDLE_SECONDS: Final = 1.0
 class ClientResponse:
     """An answer as it arrives: `status` and `headers` are there, `first` and `receive` bring the body."""
 
-    __slots__ = ("_chunks", "_connection", "complete", "head_complete", "headers", "length", "received", "status")
+    status = 0
+    length: int | None = None
+    head_complete = False
+    complete = False
+    received = 0
 
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._chunks: list[bytes] = []
-        self.status = 0
         self.headers: Headers = []
-        self.length: int | None = None
-        self.head_complete = False
-        self.complete = False
-        self.received = 0
 
     @property
     def first(self) -> bytes:
@@ -97,8 +98,8 @@ class ClientConnection:
     async def exchange(self, head: bytes, body: RequestBody) -> ClientResponse:
         """Send a request and return its answer once its headers are there.
 
-        `head` is the start line and the headers, without framing ones and without the empty line. Raises FunctionError, or the APIError that ended `body`. Cancelled or
-        failed: `idle` stays False.
+        `head` is the start line and the headers, without framing ones and without the empty line. Raises FunctionError,
+        or the APIError that ended `body`. Cancelled or failed: `idle` stays False.
         """
         if not (self._keep_alive and body.complete) or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
             self._renew()
@@ -165,23 +166,22 @@ class ClientConnection:
 
     async def advance(self) -> None:
         """Wait for more of the answer, sending more of the request meanwhile. For ClientResponse.receive."""
-        if self._upload is None:
-            data = await self._receive()
-        else:
-            data = await self._receive_while_sending(self._upload)
+        if self._upload is not None:
+            await self._send_until_readable(self._upload)
+        try:
+            await trio.lowlevel.wait_readable(self._sock)
+            data = self._sock.recv(wire.READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
+        except (OSError, trio.ClosedResourceError) as error:
+            self._in_order = False
+            raise errors.FunctionResponseLost from error
         if data:
             self._feed(data)
         else:
             self._end()
 
-    async def _receive(self) -> bytes:
-        try:
-            return await wire.receive_some(self._sock)
-        except (OSError, trio.ClosedResourceError) as error:
-            self._in_order = False
-            raise errors.FunctionResponseLost from error
-
-    async def _receive_while_sending(self, upload: _Upload) -> bytes:
+    async def _send_until_readable(self, upload: _Upload) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upload.run, nursery.cancel_scope)
             try:
@@ -196,7 +196,6 @@ class ClientConnection:
             self._upload = None
         if not self._in_order:
             raise errors.FunctionResponseLost
-        return await self._receive()
 
     def _feed(self, data: bytes) -> None:
         response = self._response
@@ -204,14 +203,16 @@ class ClientConnection:
             self._in_order = False  # more than was asked for
             return
         received = response.received
+        self._head_size += len(data)
         try:
             self._parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._in_order = False
             raise self._error or errors.InvalidFunctionResponse from error
-        if not response.complete and response.received == received:
-            self._head_size += len(data)
-            if self._head_size > self._max_header_size:
+        if not response.complete:
+            if response.received != received:
+                self._head_size = 0
+            elif self._head_size > self._max_header_size:
                 self._in_order = False
                 raise errors.FunctionHeadersTooLarge
 
@@ -235,8 +236,11 @@ class ClientConnection:
         response = self._response
         if response.head_complete:
             return  # a trailer
+        if name in _FORWARDED:
+            response.headers.append((name, value))
+            return
         lower_name = name.lower()
-        if lower_name not in wire.FRAMING:
+        if lower_name not in wire.NOT_FROM_FUNCTIONS:
             response.headers.append((name, value))
         elif lower_name == b"content-length":
             response.length = int(value)
@@ -251,8 +255,10 @@ class ClientConnection:
             return
         response.status = status
         response.head_complete = True
-        if sum(len(name) + len(value) + 4 for name, value in response.headers) > self._max_header_size:
-            self._refuse(errors.FunctionHeadersTooLarge())
+        if self._head_size > self._max_header_size:  # or its headers cannot be
+            size = sum(len(name) + len(value) + 4 for name, value in response.headers)
+            if size > self._max_header_size:
+                self._refuse(errors.FunctionHeadersTooLarge())
         if self._max_body_size and (response.length or 0) > self._max_body_size:
             self._refuse(errors.FunctionBodyTooLarge())
 

@@ -17,7 +17,7 @@ import trio
 
 from fnd import errors
 from fnd.http import wire
-from fnd.http.answer import Answer, AnswerWriter
+from fnd.http.answer import _DONE, _NONE, _STARTED, AnswerWriter
 from fnd.http.request import Request, RequestParser
 from fnd.log import get_logger
 
@@ -117,7 +117,7 @@ class Connection(AnswerWriter):
     def hung_up(self) -> None:
         """The peer is gone, or will send no more, which counts as gone."""
         self._hung_up = True
-        if self._request is not None and self._answer is not Answer.DONE:
+        if self._request is not None and self._answer is not _DONE:
             self.interrupt(errors.CallerGone())
 
     @property
@@ -155,10 +155,10 @@ class Connection(AnswerWriter):
         self._call_deadline = self._read_deadline = inf
         request = self._request
         assert error is not None
-        if isinstance(error, errors.CallerGone) or self._answer is Answer.STARTED:
+        if isinstance(error, errors.CallerGone) or self._answer is _STARTED:
             self._failed(error)
             return True
-        if self._answer is Answer.DONE and not self._parser.in_head:
+        if self._answer is _DONE and not self._parser.in_head:
             return True  # nothing was asked: an idle connection ends without a word
         with trio.move_on_after(_LINGER_SECONDS) as scope:
             if request is None or not request.complete:
@@ -184,7 +184,7 @@ class Connection(AnswerWriter):
     async def _serve_request(self, handler: Handler, request: Request) -> bool:
         """Return whether the connection can go on to the next."""
         self._request = request
-        self._answer = Answer.NONE
+        self._answer = _NONE
         self._read_deadline = inf
         self.about = None
         if not request.keep_alive:
@@ -193,7 +193,7 @@ class Connection(AnswerWriter):
             return False
         try:
             await handler(self, request)
-            if self._answer is Answer.NONE:
+            if self._answer is _NONE:
                 raise RuntimeError("the request's handler gave no answer")  # noqa: TRY301
         except errors.APIError as error:
             await self._answer_error(error)
@@ -201,7 +201,7 @@ class Connection(AnswerWriter):
             _log.exception("request failed", method=request.method.decode(), target=request.target.decode("latin-1"))
             await self._answer_error(errors.InternalError())
         self._call_deadline = inf
-        if self._answer is not Answer.DONE:
+        if self._answer is not _DONE:
             return False
         if not request.complete and not await self._drain_body(request):
             return False
@@ -211,7 +211,7 @@ class Connection(AnswerWriter):
         return not self._closing
 
     async def _answer_error(self, error: errors.APIError) -> None:
-        if self._answer is Answer.NONE and not isinstance(error, errors.CallerGone):
+        if self._answer is _NONE and not isinstance(error, errors.CallerGone):
             await self.respond_error(error)
         else:
             self._failed(error)
@@ -267,7 +267,7 @@ class Connection(AnswerWriter):
     async def _receive_body_bytes(self, request: Request) -> bytes:
         if request.expects_continue:
             request.expects_continue = False
-            if not request.received and self._answer is Answer.NONE:
+            if not request.received and self._answer is _NONE:
                 await self._send(b"HTTP/1.1 100 Continue\r\n\r\n")
         self._read_by(trio.current_time() + self._server.limits.read_timeout)
         try:
@@ -311,6 +311,6 @@ class Connection(AnswerWriter):
         self._closing = True
         self._call_deadline = self._read_deadline = inf
         self._request = self._parser.current
-        self._answer = Answer.NONE
+        self._answer = _NONE
         await self.respond_error(error)
         await self._linger()

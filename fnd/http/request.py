@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 _MAX_HEADERS: Final = 256
 _MAX_CHUNKS: Final = 64
 _SLICE: Final = 4096
+_SURELY_FEW: Final = 1024
+"""Bytes that hold no more than _MAX_HEADERS headers, and are within any limit of their size worth setting."""
+_NAMES_OF_CHECKED: Final = (b"host", b"expect", b"content-length", b"transfer-encoding")
+_LENGTHS_OF_CHECKED: Final = frozenset(map(len, _NAMES_OF_CHECKED))
+_CHECKED: Final = {spelt: name for name in _NAMES_OF_CHECKED for spelt in (name, name.title())}
 
 
 @attrs.frozen(kw_only=True)
@@ -35,34 +40,21 @@ class RequestLimits:
 class Request:
     """One request. Its body is what has arrived (`first`) and, unless `complete`, what `receive` brings."""
 
-    __slots__ = (
-        "_chunks",
-        "_connection",
-        "chunked",
-        "complete",
-        "expects_continue",
-        "headers",
-        "keep_alive",
-        "length",
-        "method",
-        "received",
-        "target",
-        "version",
-    )
+    # Most requests leave most of this as it is, so that it need not be set for each.
+    method = b""
+    target = b""
+    version = "1.1"
+    keep_alive = True
+    expects_continue = False
+    length: int | None = 0
+    chunked = False
+    complete = False
+    received = 0
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._chunks: list[bytes] = []
         self.headers: Headers = []
-        self.method = b""
-        self.target = b""
-        self.version = "1.1"
-        self.keep_alive = True
-        self.expects_continue = False
-        self.length: int | None = 0
-        self.chunked = False
-        self.complete = False
-        self.received = 0
 
     @property
     def first(self) -> bytes:
@@ -106,10 +98,13 @@ class RequestParser:
 
     __slots__ = (
         "_connection",
+        "_fed",
+        "_headers",
         "_limits",
         "_overhead",
         "_parser",
         "_received",
+        "_surely_few",
         "current",
         "error",
         "in_head",
@@ -121,6 +116,8 @@ class RequestParser:
         self._connection = connection
         self._limits = limits
         self._parser = httptools.HttpRequestParser(self)
+        self._surely_few = min(_SURELY_FEW, limits.header)
+        self._fed = 0
         self._overhead = 0
         self._received = 0
         self.unfed: memoryview | bytes = b""
@@ -128,6 +125,7 @@ class RequestParser:
         self.in_head = False
         """Whether a request has begun whose headers are not complete."""
         self.current: Request = Request(connection)
+        self._headers = self.current.headers
         self.ready: deque[Request] = deque()
         self.error: errors.APIError | None = None
         """What is wrong with the bytes after the requests in `ready`; then nothing more can be fed."""
@@ -161,6 +159,7 @@ class RequestParser:
         return 0 if current.complete or not current.length else current.length - current.received
 
     def _parse(self, data: bytes | memoryview) -> None:
+        self._fed = self._overhead + len(data)
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -169,9 +168,11 @@ class RequestParser:
             if self.error is None:
                 self.error = errors.BadRequest(f"Bad HTTP request: {error}")
         request = self.current
+        if request.complete:
+            return
         if len(request._chunks) > _MAX_CHUNKS:
             request._chunks = [b"".join(request._chunks)]
-        if request.complete or request.received != self._received:
+        if request.received != self._received:
             self._received = request.received
             self._overhead = 0
             return
@@ -202,7 +203,8 @@ class RequestParser:
         raise error
 
     def on_message_begin(self) -> None:
-        self.current = Request(self._connection)
+        self.current = request = Request(self._connection)
+        self._headers = request.headers
         self.in_head = True
         self._overhead = self._received = 0
 
@@ -213,47 +215,51 @@ class RequestParser:
             self._refuse(errors.TargetTooLong())
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self.in_head:  # a trailer is no header: nobody has checked it
-            self.current.headers.append((name, value))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         request = self.current
         parser = self._parser
         self.in_head = False
+        self._headers = []  # what follows are trailers, which are no headers: nobody has checked them
         request.method = parser.get_method()
-        request.version = parser.get_http_version()
-        request.keep_alive = parser.should_keep_alive()
+        version = parser.get_http_version()
+        if version != "1.1":
+            request.version = version
+        if not parser.should_keep_alive():
+            request.keep_alive = False
         self._check(request)
         self.ready.append(request)
 
     def _check(self, request: Request) -> None:
-        size = hosts = lengths = 0
+        hosts = lengths = 0
         for name, value in request.headers:
-            size += len(name) + len(value) + 4
-            # Only a few names matter here, told apart by length first: this loop runs for every header of every call.
-            match len(name):
-                case 4 if name.lower() == b"host":
-                    hosts += 1
-                case 6 if name.lower() == b"expect":
-                    if value.strip().lower() != b"100-continue":
-                        self._refuse(errors.ExpectationFailed())
-                    request.expects_continue = request.version != "1.0"
-                case 14 if name.lower() == b"content-length":
-                    lengths += 1
-                    digits = value.strip()
-                    if not digits.isdigit() or len(digits) > 19:
-                        self._refuse(errors.BadRequest("Bad Content-Length header"))
-                    request.length = int(digits)
-                case 17 if name.lower() == b"transfer-encoding":
-                    if request.chunked or value.strip().lower() != b"chunked" or request.version == "1.0":
-                        self._refuse(errors.BadRequest("Only one Transfer-Encoding, chunked, is understood"))
-                    request.chunked = True
-                case _:
-                    pass
+            # This runs for every header of every call: those that matter are told by how they are usually spelt, or
+            # else by their length first.
+            checked = _CHECKED.get(name)
+            if checked is None:
+                if len(name) not in _LENGTHS_OF_CHECKED:
+                    continue
+                checked = name.lower()
+            if checked == b"host":
+                hosts += 1
+            elif checked == b"content-length":
+                lengths += 1
+                request.length = self._length(value)
+            elif checked == b"transfer-encoding":
+                if request.chunked or value.strip().lower() != b"chunked" or request.version == "1.0":
+                    self._refuse(errors.BadRequest("Only one Transfer-Encoding, chunked, is understood"))
+                request.chunked = True
+            elif checked == b"expect":
+                if value.strip().lower() != b"100-continue":
+                    self._refuse(errors.ExpectationFailed())
+                request.expects_continue = request.version != "1.0"
         if request.version not in ("1.1", "1.0"):
             self._refuse(errors.BadRequest("Only HTTP/1.1 and HTTP/1.0 are spoken here"))
-        if size > self._limits.header or len(request.headers) > _MAX_HEADERS:
-            self._refuse(errors.HeadersTooLarge())
+        if self._fed > self._surely_few:
+            size = sum(len(name) + len(value) + 4 for name, value in request.headers)
+            if size > self._limits.header or len(request.headers) > _MAX_HEADERS:
+                self._refuse(errors.HeadersTooLarge())
         if hosts != 1 and (hosts or request.version == "1.1"):
             self._refuse(errors.BadRequest("A request has one Host header"))
         if lengths > 1 or (lengths and request.chunked):
@@ -264,6 +270,12 @@ class RequestParser:
             request.length = None
         if self._limits.body and request.length is not None and request.length > self._limits.body:
             self._refuse(errors.BodyTooLarge())
+
+    def _length(self, value: bytes) -> int:
+        digits = value.strip()
+        if not digits.isdigit() or len(digits) > 19:
+            self._refuse(errors.BadRequest("Bad Content-Length header"))
+        return int(digits)
 
     def on_body(self, data: bytes) -> None:
         request = self.current

@@ -36,6 +36,12 @@ HOP_BY_HOP: Final = frozenset(
 
 FRAMING: Final = HOP_BY_HOP | {b"content-length"}
 
+NOT_FROM_FUNCTIONS: Final = FRAMING | {b"date", b"fn-call-id", b"fnd-timing", b"fnd-container"}
+"""What the daemon says itself in an answer to a call."""
+
+WITHOUT_BODY: Final = frozenset((*range(100, 200), 204, 304))
+"""Statuses whose answers never have a body (RFC 9112, section 6.3)."""
+
 _STATUS_LINES: Final = {
     status.value: b"HTTP/1.1 %d %s\r\n" % (status.value, status.phrase.encode("ascii")) for status in HTTPStatus
 }
@@ -46,29 +52,28 @@ def status_line(status: int) -> bytes:
     return _STATUS_LINES.get(status) or b"HTTP/1.1 %d \r\n" % status
 
 
-def has_no_body(status: int) -> bool:
-    """Tell whether an answer of this status never has a body (RFC 9112, section 6.3)."""
-    return status < 200 or status == 204 or status == 304
+class _Starts:
+    """The status line and the Date header, put together once a second for each status."""
 
-
-class _DateHeader:
-    """The Date header, formatted once a second."""
-
-    __slots__ = ("_line", "_second")
+    __slots__ = ("_second", "_starts")
 
     def __init__(self) -> None:
         self._second = -1
-        self._line = b""
+        self._starts: dict[int, bytes] = {}
 
-    def __call__(self) -> bytes:
+    def __call__(self, status: int) -> bytes:
         second = int(time.time())
         if second != self._second:
             self._second = second
-            self._line = b"Date: " + formatdate(second, usegmt=True).encode("ascii") + b"\r\n"
-        return self._line
+            self._starts.clear()
+        start = self._starts.get(status)
+        if start is None:
+            date = formatdate(second, usegmt=True).encode("ascii")
+            start = self._starts[status] = b"%bDate: %b\r\n" % (status_line(status), date)
+        return start
 
 
-date_header: Final = _DateHeader()
+start_of_answer: Final = _Starts()
 
 
 def encode_chunk(data: bytes) -> bytes:

@@ -81,29 +81,34 @@ class Agent:
             pool = self._pools[version.key] = self._make_pool(version)
         return pool
 
-    async def acquire(self, call: Call) -> ContainerTask:
-        """Return a container for `call`, at once if one is idle; `release` must follow.
+    def take(self, call: Call) -> ContainerTask | None:
+        """Return a container for `call` if one is idle; then `release` must follow. If not, `wait` must."""
+        pool = call.pool
+        slot = self._dispatch.arrive(pool.decisions, call, call.arrived_at)
+        if slot is None:
+            return None
+        call.taken_at = call.arrived_at
+        return self._begin(call, slot.container)
+
+    async def wait(self, call: Call) -> ContainerTask:
+        """Return a container for a call that `take` had none for; then `release` must follow.
 
         Raises APIError if there will be none. Cancelled: the call has left the line, and no container is its own.
         """
-        dispatch = self._dispatch
-        pool = call.pool
-        slot = dispatch.arrive(pool.decisions, call, call.arrived_at)
-        if slot is not None:
-            container: ContainerTask = slot.container
-            call.taken_at = call.arrived_at
-        else:
+        self._perform()
+        try:
+            container = await call.wait()
+        except trio.Cancelled:
+            self._dispatch.gone(call, trio.current_time())
             self._perform()
-            try:
-                container = await call.wait()
-            except trio.Cancelled:
-                dispatch.gone(call, trio.current_time())
-                self._perform()
-                raise
-            self._note_wait(call, container)
+            raise
+        self._note_wait(call, container)
+        return self._begin(call, container)
+
+    def _begin(self, call: Call, container: ContainerTask) -> ContainerTask:
         self._calls_running += 1
         self._calls_total += 1
-        pool.calls += 1
+        call.pool.calls += 1
         container.begin(call)
         return container
 

@@ -84,10 +84,12 @@ class Call:
     def failed(self, error: errors.APIError) -> Headers:
         """The call is answered with `error`; return what that answer carries beside the error's own headers."""
         self.pool.call_failed(self, error)
-        return self.headers()
+        return [
+            (name, value) for name, _, value in (line.partition(b": ") for line in self.header_lines().splitlines())
+        ]
 
-    def headers(self) -> Headers:
-        """Return what every answer to the call carries beside its own headers."""
+    def header_lines(self) -> bytes:
+        """Return what every answer to the call carries beside its own headers, as it goes out."""
         now = self.answered_at or trio.current_time()
         if self.taken_at:
             run = now - self.taken_at
@@ -95,8 +97,10 @@ class Call:
         else:
             run = 0.0
             queue = now - self.arrived_at
-        return [
-            (b"Fn-Call-Id", self.id.encode("ascii")),
-            (b"Fnd-Timing", b"queue=%.6f;launch=%.6f;run=%.6f" % (queue, self.launch, run)),
-            (b"Fnd-Container", b"cold" if self.cold else b"warm"),
-        ]
+        return b"Fn-Call-Id: %b\r\nFnd-Timing: queue=%.6f;launch=%.6f;run=%.6f\r\nFnd-Container: %b\r\n" % (
+            self.id.encode("ascii"),
+            queue,
+            self.launch,
+            run,
+            b"cold" if self.cold else b"warm",
+        )

@@ -24,20 +24,17 @@ _MEMO_SIZE: Final = 4096
 _NOT_FORWARDED: Final = wire.FRAMING | {b"host", b"expect", b"fn-call-id", b"fn-deadline"}
 
 
-class _HeaderNames:
+class _HeaderNames(dict[bytes, bytes]):
     """For each header name as it came: how it is sent on, `Name: ` included, or b"" if it is not. Bounded."""
 
     def __init__(self, prefix: bytes, unprefixed: frozenset[bytes]) -> None:
         self._prefix = prefix
         self._unprefixed = unprefixed
-        self._memo: dict[bytes, bytes] = {}
 
-    def __getitem__(self, name: bytes) -> bytes:
-        sent = self._memo.get(name)
-        if sent is None:
-            sent = self._compute(name)
-            if len(self._memo) < _MEMO_SIZE:
-                self._memo[name] = sent
+    def __missing__(self, name: bytes) -> bytes:
+        sent = self._compute(name)
+        if len(self) < _MEMO_SIZE:
+            self[name] = sent
         return sent
 
     def _compute(self, name: bytes) -> bytes:
@@ -53,31 +50,31 @@ _INVOKED: Final = _HeaderNames(b"", frozenset())
 _TRIGGERED: Final = _HeaderNames(b"Fn-Http-H-", frozenset((b"content-type",)))
 
 
-class _Deadlines:
-    """RFC 3339 times with milliseconds; the part down to the second is formatted once a second."""
+class _Starts:
+    """A request's start line and first headers; the part down to the deadline's second is formatted once a second.
+
+    The deadline is in RFC 3339, with milliseconds.
+    """
 
     def __init__(self) -> None:
         self._second = -1
-        self._text = ""
+        self._start = b""
 
-    def __call__(self, unix_time: float) -> str:
-        second = int(unix_time)
+    def __call__(self, call_id: str, deadline: float) -> bytes:
+        second = int(deadline)
         if second != self._second:
             self._second = second
-            self._text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._text}.{int((unix_time - second) * 1000):03d}Z"
+            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+            self._start = f"POST /call HTTP/1.1\r\nHost: localhost\r\nFn-Deadline: {text}.".encode("ascii")
+        return b"%b%03dZ\r\nFn-Call-Id: %b\r\n" % (self._start, (deadline - second) * 1000, call_id.encode("ascii"))
 
 
-_format_deadline: Final = _Deadlines()
+_start: Final = _Starts()
 
 
 def _head(request: CallRequest) -> bytes:
     """Return start line and headers of the request to the function, less framing."""
-    start = (
-        "POST /call HTTP/1.1\r\nHost: localhost\r\n"
-        f"Fn-Call-Id: {request.call_id}\r\nFn-Deadline: {_format_deadline(request.deadline)}\r\n"
-    )
-    parts = [start.encode("ascii")]
+    parts = [_start(request.call_id, request.deadline)]
     names = _INVOKED
     if request.through_trigger:
         names = _TRIGGERED

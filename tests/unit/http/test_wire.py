@@ -30,12 +30,13 @@ def test_known_statuses_have_their_phrase_and_others_none() -> None:
 
 @pytest.mark.parametrize(("status", "without"), [(100, True), (200, False), (204, True), (304, True), (404, False)])
 def test_which_statuses_have_no_body(status: int, without: bool) -> None:
-    assert wire.has_no_body(status) is without
+    assert (status in wire.WITHOUT_BODY) is without
 
 
-def test_the_date_header_is_a_line_with_a_date_of_http() -> None:
-    name, _, value = wire.date_header().removesuffix(b"\r\n").partition(b": ")
-    assert name == b"Date"
+def test_an_answer_starts_with_its_status_and_the_date() -> None:
+    status, date, rest = wire.start_of_answer(404).split(b"\r\n")
+    name, _, value = date.partition(b": ")
+    assert (status, name, rest) == (b"HTTP/1.1 404 Not Found", b"Date", b"")
     assert parsedate_to_datetime(value.decode()).utcoffset() is not None
 
 
