@@ -26,10 +26,12 @@ class MockResponse:
         self._pause = pause
 
     async def receive(self) -> bytes:
-        """Return the next part, b"" at the end. Cancelled: the session is not reusable."""
+        """Return the next part, b"" at the end. Raises FunctionError. Cancelled: the session is not reusable."""
         if self.complete:
             return b""
-        await trio.sleep(self._pause)
+        with trio.move_on_after(self._pause):
+            await self._session.closed.wait()
+            raise errors.FunctionResponseLost
         self._parts -= 1
         if self._parts == 0:
             self.complete = self._session.reusable = True
@@ -41,6 +43,7 @@ class MockSession:
 
     def __init__(self, container: MockContainer) -> None:
         self.reusable = True
+        self.closed = trio.Event()
         self._container = container
 
     async def exchange(self, request: CallRequest) -> CallResponse:
@@ -88,4 +91,8 @@ class MockCodec:
         if container.fails:
             await trio.sleep_forever()
         await trio.sleep(container.script.start)
-        yield MockSession(container)
+        session = MockSession(container)
+        try:
+            yield session
+        finally:
+            session.closed.set()

@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from typing import Any
 
 import attrs
 import pytest
@@ -44,7 +45,7 @@ class Functions:
     daemon: LiveDaemon
     made: list[LiveFunction] = attrs.field(factory=list)
 
-    def __call__(self, mode: str = "", **fields: object) -> LiveFunction:
+    def __call__(self, mode: str = "", **fields: Any) -> LiveFunction:
         function = self.daemon.function(f"f{len(self.made)}", config={"MODE": mode}, **fields)
         self.made.append(function)
         return function

@@ -1,0 +1,335 @@
+"""The agent, with mock containers under virtual time: what becomes of calls, and of containers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+
+import pytest
+import trio
+import trio.lowlevel
+from trio.testing import MockClock
+
+from fnd import errors
+from fnd.runtime.call import Call
+from fnd.runtime.events import EventKind
+from tests.agent_stage import Stage, stage, version
+
+
+@pytest.fixture
+async def on(autojump_clock: MockClock) -> AsyncIterator[Stage]:
+    async with stage() as on:
+        yield on
+
+
+async def test_the_first_call_launches_a_container_and_the_next_finds_it(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=2&run=1")
+    cold = await on.call(fn, b"one")
+    assert (cold.cold, cold.launch, cold.taken_at - cold.arrived_at) == (True, 2, 2)
+    warm = await on.call(fn, b"two")
+    assert (warm.cold, warm.launch, warm.taken_at - warm.arrived_at) == (False, 0, 0)
+    assert on.driver.started.total() == 1
+
+
+async def test_a_call_that_waits_for_a_busy_container_is_warm(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=1", memory=1024)
+    await on.call(fn)
+    calls = [on.arrive(fn) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(partial(on.call, fn, call=call))
+            await trio.testing.wait_all_tasks_blocked()
+    assert [(call.cold, call.taken_at - call.arrived_at) for call in calls] == [(False, 0), (False, 1)]
+
+
+async def test_the_container_used_last_is_used_next(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=5", memory=100)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(on.call, fn)
+    containers = [slot.container for slot in next(iter(on.dispatch.pools.values())).slots]
+    assert len(containers) > 1
+    held = [(call := on.arrive(fn), await on.acquire(call)) for _ in containers]
+    for call, container in held:
+        on.agent.release(call, container)
+    for _, container in reversed(held[-2:]):
+        call = on.arrive(fn)
+        assert await on.acquire(call) is container
+        held.append((call, container))
+    for call, container in held[-2:]:
+        on.agent.release(call, container)
+
+
+async def test_calls_get_containers_in_the_order_they_came(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=1", memory=1024)
+    order: list[int] = []
+
+    async def one(number: int) -> None:
+        await on.call(fn)
+        order.append(number)
+
+    async with trio.open_nursery() as nursery:
+        for number in range(5):
+            nursery.start_soon(one, number)
+            await trio.testing.wait_all_tasks_blocked()
+    assert order == [0, 1, 2, 3, 4]
+
+
+async def test_a_container_that_nobody_calls_ends_after_its_idle_timeout(on: Stage, autojump_clock: MockClock) -> None:
+    await on.call(version(idle_timeout=10))
+    await trio.sleep(9.9)
+    assert len(on.driver.containers) == 1
+    await trio.sleep(0.2)
+    on.check_nothing_left()
+
+
+async def test_each_call_puts_the_idle_timeout_off(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version(idle_timeout=10)
+    for _ in range(5):
+        await on.call(fn)
+        await trio.sleep(9)
+    assert on.driver.started.total() == 1
+    await trio.sleep(2)
+    on.check_nothing_left()
+
+
+async def test_a_container_that_is_busy_at_its_idle_deadline_goes_on(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=25", idle_timeout=10)
+    for _ in range(2):
+        await on.call(fn, b"x")
+    assert on.driver.started.total() == 1
+    await trio.sleep(9.9)
+    assert len(on.driver.containers) == 1
+    await trio.sleep(10.2)  # its task looks again one idle time-out after it last saw it busy, at the latest
+    on.check_nothing_left()
+
+
+async def test_a_retired_version_serves_who_waits_and_ends(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=1", memory=1024)
+    done: list[Call] = []
+
+    async def one() -> None:
+        done.append(await on.call(fn))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one)
+        nursery.start_soon(one)
+        await trio.sleep(0.5)
+        on.agent.retire(fn)
+    assert len(done) == 2
+    await trio.testing.wait_all_tasks_blocked()
+    on.check_nothing_left()
+    assert on.agent.statistics().pools == ()
+
+
+async def test_a_retired_version_that_is_idle_ends_at_once(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version()
+    await on.call(fn)
+    on.agent.retire(fn)
+    await trio.testing.wait_all_tasks_blocked()
+    on.check_nothing_left()
+
+
+async def test_a_call_that_came_before_its_version_was_retired_is_served(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version()
+    await on.call(fn)
+    late = on.arrive(fn)
+    on.agent.retire(fn)
+    await on.call(fn, call=late)
+    await trio.testing.wait_all_tasks_blocked()
+    on.check_nothing_left()
+
+
+async def test_a_launch_that_fails_is_tried_again_for_who_waits(on: Stage, autojump_clock: MockClock) -> None:
+    await on.call(version("mock://f?start=1&fail_starts=2"), b"x")
+    assert on.driver.started.total() == 3
+
+
+async def test_launches_that_go_on_failing_are_told_and_recovered_from(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?fail_starts=3")
+    with pytest.raises(errors.ContainerFailed):
+        await on.call(fn)
+    assert on.driver.started.total() == 3
+    with pytest.raises(errors.ContainerFailed):  # at once, without another
+        await on.call(fn)
+    assert on.driver.started.total() == 3
+    await trio.sleep(60)
+    await on.call(fn, b"x")
+
+
+async def test_everybody_gets_an_error_of_their_own_for_a_failed_launch(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=10&fail_starts=9")
+    told: list[errors.APIError] = []
+
+    async def one() -> None:
+        try:
+            await on.call(fn)
+        except errors.APIError as error:
+            told.append(error)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(one)
+    assert [type(error) for error in told] == [errors.ContainerStartTimedOut] * 3
+    assert len(set(map(id, told))) == 3
+
+
+async def test_a_container_that_is_not_ready_in_time_is_given_up_at_once(on: Stage, autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    with pytest.raises(errors.ContainerStartTimedOut):
+        await on.call(version("mock://f?start=5.5"))
+    assert trio.current_time() - began == 5
+    assert on.driver.started.total() == 1
+
+
+async def test_an_image_that_cannot_be_used_is_told_at_once(on: Stage, autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    with pytest.raises(errors.ImageUnusable, match="wings"):
+        await on.call(version("mock://f?wings=2"))
+    assert trio.current_time() == began
+
+
+async def test_an_image_of_no_driver_and_a_format_of_no_codec_are_told(on: Stage, autojump_clock: MockClock) -> None:
+    with pytest.raises(errors.ImageUnusable, match=r"floppy.*mock"):
+        await on.call(version("floppy://f"))
+    with pytest.raises(errors.ImageUnusable, match=r"morse.*mock"):
+        await on.call(version(format="morse"))
+
+
+async def test_an_image_without_a_scheme_is_the_default_drivers(on: Stage, autojump_clock: MockClock) -> None:
+    await on.call(version("f"), b"x")
+
+
+async def test_a_function_too_large_for_the_machine_is_refused(on: Stage, autojump_clock: MockClock) -> None:
+    with pytest.raises(errors.TooLargeForMachine):
+        await on.call(version(memory=1025))
+
+
+async def test_a_container_that_dies_under_a_call_costs_that_call_alone(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?die_at_call=2")
+    await on.call(fn)
+    with pytest.raises(errors.FunctionResponseLost):
+        await on.call(fn)
+    await on.call(fn)
+    assert on.driver.started.total() == 2
+
+
+async def test_a_function_that_fails_keeps_its_container(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?fail_at_call=1")
+    with pytest.raises(errors.FunctionFailed):
+        await on.call(fn)
+    await on.call(fn)
+    assert on.driver.started.total() == 1
+
+
+async def test_a_call_that_is_given_up_takes_its_container_with_it(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?hang_at_call=2&stop=0.5", timeout=3)
+    await on.call(fn)
+    with pytest.raises(trio.TooSlowError):
+        await on.call(fn)
+    await on.call(fn)
+    assert on.driver.started.total() == 2
+    await trio.sleep(0.6)
+    assert len(on.driver.containers) == 1
+
+
+async def test_a_container_that_exits_while_idle_is_not_called(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&exit_after=5")
+    await on.call(fn)
+    await trio.sleep(6)
+    on.check_nothing_left()
+    assert (await on.call(fn)).cold
+
+
+async def test_a_container_that_exits_during_a_call_may_end_its_answer(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?chunks=3&run=0.2&exit_after=0.3")
+    await on.call(fn)
+    await trio.testing.wait_all_tasks_blocked()
+    on.check_nothing_left()
+
+
+async def test_an_answer_that_does_not_end_after_its_container_has_is_cut(on: Stage, autojump_clock: MockClock) -> None:
+    began = trio.current_time()
+    with pytest.raises(errors.FunctionResponseLost):
+        await on.call(version("mock://f?chunks=300&run=0.2&exit_after=0.3"))
+    assert trio.current_time() - began == pytest.approx(1.3)
+    await trio.testing.wait_all_tasks_blocked()
+    on.check_nothing_left()
+
+
+async def test_who_leaves_the_line_leaves_the_container_to_the_next(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=2")
+    with trio.move_on_after(1):
+        await on.call(fn)
+    assert on.waiting == 0
+    await trio.sleep(2)
+    await on.call(fn)
+    assert on.driver.started.total() == 1
+
+
+async def test_who_leaves_while_the_call_runs_ends_the_container(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=100&stop=1")
+    with trio.move_on_after(1):
+        await on.call(fn)
+    assert on.agent.statistics().calls_running == 0
+    await trio.sleep(1.1)
+    on.check_nothing_left()
+
+
+async def test_leaving_the_agent_ends_every_container_whatever_it_is_doing(autojump_clock: MockClock) -> None:
+    async with trio.open_nursery() as nursery, stage() as on:
+        for image in ("mock://launching?start=3&stop=1", "mock://busy?run=100&stop=1"):
+            nursery.start_soon(on.call, version(image, id=image, memory=10))
+        await on.call(version("mock://idle?stop=1", id="idle", memory=10))
+        await trio.sleep(1)
+        assert len(on.driver.containers) == 3
+        nursery.cancel_scope.cancel()
+
+
+async def test_what_happens_to_containers_is_told(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&fail_starts=1", idle_timeout=1)
+    with on.events.subscribe() as events:
+        await on.call(fn)
+        await trio.sleep(5)
+        on.events.close()
+        told = [event async for event in events]
+    assert [event.kind for event in told] == [
+        EventKind.CONTAINER_LAUNCHED,
+        EventKind.LAUNCH_FAILED,
+        EventKind.CONTAINER_LAUNCHED,
+        EventKind.CONTAINER_READY,
+        EventKind.CONTAINER_STOPPED,
+    ]
+    assert told[1].fields["error"] == errors.ContainerFailed.default_message
+    assert told[3].fields["seconds"] == 1
+    assert told[4].fields["calls"] == 1
+
+
+async def test_a_plugin_that_breaks_its_contract_is_answered_for_as_a_fault_of_the_machine(
+    on: Stage, monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock
+) -> None:
+    async def prepare(image: str) -> None:
+        raise LookupError(image)
+
+    fn = version()
+    with monkeypatch.context() as patch:
+        patch.setattr(on.driver, "prepare", prepare)
+        with pytest.raises(errors.InternalError):
+            await on.call(fn)
+    await trio.sleep(60)
+    await on.call(fn)
+
+
+async def test_statistics_tell_of_pools_containers_and_calls(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=2", memory=100)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(on.call, fn)
+        await trio.sleep(2)
+        statistics = on.agent.statistics()
+        (pool,) = statistics.pools
+        (container,) = pool.containers
+        assert (statistics.memory_limit, statistics.memory_reserved) == (1024, 100)
+        assert (statistics.calls_running, statistics.calls_total, statistics.launches_total) == (1, 1, 1)
+        assert (pool.fn_id, pool.calls, pool.mean_start, pool.mean_run) == ("fn-id", 1, 1, None)
+        assert (container.state, container.age, container.in_state, container.calls) == ("busy", 2, 1, 1)
+        assert container.call_id
