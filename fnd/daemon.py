@@ -20,7 +20,7 @@ import trio
 
 from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
-from fnd.api.doors import Doors
+from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
 from fnd.api.services import Services
 from fnd.catalog import Catalog
@@ -33,7 +33,7 @@ from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
 from fnd.plugin_manager import PluginManager
-from fnd.runtime.agent import running_agent
+from fnd.runtime.agent import Agent, running_agent
 from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
 from fnd.runtime.pool import PoolTimeouts
@@ -42,6 +42,9 @@ from fnd.store import StoreHealth, open_store
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
+
+_LAST_WORDS_SECONDS = 0.5
+"""For telling who still waits for a container, at the end of the grace period, that there will be none."""
 
 _log = get_logger(__name__)
 
@@ -140,46 +143,49 @@ class Daemon:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
             async with trio.open_nursery() as obeying:
                 obeying.start_soon(self._obey, signals)
-                async with self._live() as (public, control):
+                async with self._live() as (agent, public, control):
                     await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._manager.feed_watchdog)
                         await self._drain_requested.wait()
-                        await self._stop(public, control)
+                        await self._stop(agent, public, control)
                         nursery.cancel_scope.cancel()
                 obeying.cancel_scope.cancel()
         _log.info("stopped")
 
-    async def _stop(self, public: Server, control: Server) -> None:
+    async def _stop(self, agent: Agent, public: Server, control: Server) -> None:
         """Let what runs finish, as long as the grace period lasts and nobody is in a hurry."""
+        agent.refuse_calls()
         if not self._stop_requested.is_set():
             await self._enter("draining", "Draining: no new calls are taken")
             await self._drain(public)
             await self._stop_requested.wait()
         await self._manager.stopping(self.settings.grace_period + _CLEANUP_SECONDS, "Stopping: letting calls finish")
         await self._enter("stopping", "Stopping: letting calls finish")
-        await self._drain(public)
         self._events.close()
         self._logs.end_streams()
-        with trio.move_on_after(1):
-            await control.drain()
+        await self._drain(public, control)
+        if public.connections or control.connections:
+            agent.reject_waiting()
+            with trio.move_on_after(_LAST_WORDS_SECONDS):
+                await _drain_all(public, control)
+        if cut_short := public.connections + control.connections:
+            _log.warning("calls cut short", connections=cut_short)
 
-    async def _drain(self, server: Server) -> None:
+    async def _drain(self, *servers: Server) -> None:
         with trio.move_on_after(self.settings.grace_period) as grace:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._cut_short, grace)
-                await server.drain()
+                await _drain_all(*servers)
                 nursery.cancel_scope.cancel()
-        if server.connections:
-            _log.warning("calls cut short", connections=server.connections)
 
     async def _cut_short(self, grace: trio.CancelScope) -> None:
         await self._hurry_requested.wait()
         grace.cancel()
 
     @asynccontextmanager
-    async def _live(self) -> AsyncIterator[tuple[Server, Server]]:
-        """Run everything while in the context. Yields the servers of the public and of the control listeners."""
+    async def _live(self) -> AsyncIterator[tuple[Agent, Server, Server]]:
+        """Run everything while in the context. Yields the agent, and the servers of public and control listeners."""
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
@@ -232,9 +238,9 @@ class Daemon:
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))
             for listener in opened:
-                (control if listener.name == listeners.CONTROL else public).listen(listener)
-            self.listeners = tuple(listeners.address_of(one) for one in opened if one.name == listeners.PUBLIC)
-            yield public, control
+                (control if listener.name == CONTROL else public).listen(listener)
+            self.listeners = tuple(listeners.address_of(one) for one in opened if one.name == PUBLIC)
+            yield agent, public, control
 
     async def _enter(self, state: str, status: str) -> None:
         self.state = state
@@ -274,6 +280,12 @@ class Daemon:
             max_response_body_size=settings.max_response_body_size,
             settings=settings.plugins.get(plugin, {}),
         )
+
+
+async def _drain_all(*servers: Server) -> None:
+    async with trio.open_nursery() as nursery:
+        for server in servers:
+            nursery.start_soon(server.drain)
 
 
 @asynccontextmanager

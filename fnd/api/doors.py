@@ -63,5 +63,6 @@ def _origin_form(target: bytes) -> bytes:
     scheme, separator, rest = target.partition(b"://")
     if not separator or scheme.lower() not in (b"http", b"https"):
         raise errors.BadRequest("The request target is no path")
-    _, slash, path = rest.partition(b"/")
-    return slash + path or b"/"
+    authority, question, query = rest.partition(b"?")
+    _, slash, path = authority.partition(b"/")
+    return (slash + path or b"/") + question + query

@@ -65,6 +65,7 @@ class Agent:
         self._nursery = nursery
         self._pools: dict[str, FunctionPool] = {}
         self._ticking = trio.CancelScope()
+        self._refusing = False
         self._calls_running = 0
         self._calls_total = 0
         self._launches_total = 0
@@ -74,8 +75,11 @@ class Agent:
     def pool(self, version: FnVersion) -> FunctionPool:
         """Return what calls of this version share, made at its first call.
 
-        Raises ImageUnusable if no driver here makes containers of its image, or no codec speaks its format.
+        Raises Draining if no new calls are taken, ImageUnusable if no driver here makes containers of its image or no
+        codec speaks its format.
         """
+        if self._refusing:
+            raise errors.Draining
         pool = self._pools.get(version.key)
         if pool is None or pool.decisions.forgotten:
             pool = self._pools[version.key] = self._make_pool(version)
@@ -134,8 +138,12 @@ class Agent:
             self._dispatch.retire(pool.decisions, trio.current_time())
             self._perform()
 
-    def drain(self) -> None:
-        """Reject who waits and stop what is idle; no container is launched any more."""
+    def refuse_calls(self) -> None:
+        """Take no new call; those that are here go on."""
+        self._refusing = True
+
+    def reject_waiting(self) -> None:
+        """Reject who waits for a container and stop what is idle; no container is launched any more."""
         self._dispatch.drain(trio.current_time())
         self._perform()
 
