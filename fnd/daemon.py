@@ -6,6 +6,7 @@ closes first; the store, which everything stands on, the other way round.
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import signal
@@ -144,6 +145,7 @@ class Daemon:
             async with trio.open_nursery() as obeying:
                 obeying.start_soon(self._obey, signals)
                 async with self._live() as (agent, public, control):
+                    gc.freeze()  # what is here now stays: no collection need look at it again
                     await self._enter("ready", f"Serving functions on {', '.join(self.listeners)}")
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._manager.feed_watchdog)
