@@ -75,11 +75,11 @@ class Server:
         return len(self._connections)
 
     def listen(self, listener: Listener) -> None:
-        """Accept connections of `listener` from now on, until `drain`. Its socket stays the caller's to close."""
+        """Accept connections of `listener` from now on, until `drain`, which closes its socket."""
         self._nursery.start_soon(self._accept, listener)
 
     async def drain(self) -> None:
-        """Stop accepting, end idle connections, and return once the others have had their answers.
+        """Stop listening, end idle connections, and return once the others have had their answers.
 
         Cancelled: the server goes on draining.
         """
@@ -93,16 +93,15 @@ class Server:
 
     async def _accept(self, listener: Listener) -> None:
         with trio.CancelScope() as scope:
-            if self._draining:
-                return
             self._accept_scopes.append(scope)
-            while True:
+            while not self._draining:
                 while len(self._connections) >= self.limits.max_connections:
                     await self._one_closed.wait()
                 await trio.lowlevel.wait_readable(listener.sock)
                 if not self._accept_batch(listener):
                     # Nothing wakes us when a descriptor is free again: another process may hold the last of them.
                     await trio.sleep(_OUT_OF_RESOURCES_PAUSE)
+        listener.sock.close()  # who comes now is refused, not left to wait for an answer that nobody will give
 
     def _accept_batch(self, listener: Listener) -> bool:
         """Accept what waits; return False when the machine has no descriptor or memory left for it."""
