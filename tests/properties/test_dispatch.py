@@ -291,10 +291,10 @@ class DispatchMachine(RuleBasedStateMachine):
         assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
 
     @precondition(lambda self: self.all_slots(SlotState.LAUNCHING))
-    @rule(data=st.data())
-    def launch_fails(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), retry=st.sampled_from([True, True, False]))
+    def launch_fails(self, data: st.DataObject, retry: bool) -> None:
         slot = self.some(data, self.all_slots(SlotState.LAUNCHING))
-        self.end(slot, lambda: self.dispatch.launch_failed(slot, "no such image", self.now))
+        self.end(slot, lambda: self.dispatch.launch_failed(slot, "no such image", self.now, retry=retry))
 
     def end(self, slot: Slot, event: Callable[[], None]) -> None:
         """The slot's container ends without being asked to."""

@@ -63,6 +63,17 @@ def test_after_so_many_failures_all_who_wait_are_told_the_last_reason(bench: Ben
     assert pool.launches == bench.dispatch.limits.launch_attempts
 
 
+def test_a_launch_that_would_only_fail_again_is_not_repeated(bench: Bench) -> None:
+    pool = bench.pool()
+    bench.dispatch.arrive(pool, "call", 0.0)
+    (slot,) = bench.launches()
+    bench.dispatch.launch_failed(slot, "no such image", 0.1, retry=False)
+    bench.dispatch.arrive(pool, "next", 0.2)
+    assert bench.actions() == [Reject(call, RejectReason.LAUNCH_FAILED, "no such image") for call in ("call", "next")]
+    bench.dispatch.arrive(pool, "probe", pool.failures.retry_at)
+    assert len(bench.launches()) == 1
+
+
 def test_delays_between_attempts_grow(bench: Bench) -> None:
     pool = bench.pool()
     delays = []
