@@ -252,6 +252,7 @@ class ClientConnection:
         response = self._response
         if status < 200:
             response.headers.clear()  # an interim answer: the real one follows
+            response.length = None
             return
         response.status = status
         response.head_complete = True
