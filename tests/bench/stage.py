@@ -36,7 +36,9 @@ class Stage:
         self._functions: dict[str, processes.Functions] = {}
 
     def __enter__(self) -> Self:
-        return self
+        # Compiling modules takes time and memory that nobody's second start does.
+        with processes.daemon(self.directory / "compiling"):
+            return self
 
     def __exit__(self, *_: object) -> None:
         self._proxy.close()

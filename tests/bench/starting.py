@@ -31,6 +31,7 @@ def measure(stage: Stage) -> list[Figure]:
             starts.append(daemon.start_seconds)
             daemon.status()
             resident.append(daemon.resident() / _MIB)
+    starts, imports, resident = starts[1:], imports[1:], resident[1:]
     fresh = []
     fresh_resident = []
     for number in range(stage.rounds):
@@ -38,7 +39,6 @@ def measure(stage: Stage) -> list[Figure]:
             fresh.append(daemon.start_seconds)
             daemon.status()
             fresh_resident.append(daemon.resident() / _MIB)
-    starts, imports = starts[1:], imports[1:]
     return [
         Figure(
             name="memory of the idle daemon",
