@@ -11,7 +11,6 @@ from tests.bench.stage import FDK, Stage
 
 MOST_TIME: Final = at_most(3.0)
 CALLERS: Final = 1000
-_SECONDS: Final = 60.0
 _RUNS: Final = 200
 
 
@@ -26,7 +25,7 @@ def measure(stage: Stage) -> list[Figure]:
     run = sum(caller.call().seconds for _ in range(_RUNS)) / _RUNS
     caller.sock.close()
     fn = stage.daemon.another(deployed, "crowd")
-    result = run_callers(stage.daemon.port_of(fn.fn_id), CALLERS, _SECONDS, lambda: False)
+    result = run_callers(stage.daemon.port_of(fn.fn_id), CALLERS, warm=0.0, seconds=0.0)
     containers = max(1, len(stage.daemon.containers(fn.fn_id)))
     expected = start + CALLERS * run / containers
     return [

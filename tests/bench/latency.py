@@ -19,7 +19,7 @@ def measure(stage: Stage) -> list[Figure]:
     direct, behind_proxy = stage.functions(FDK, 2)
     callers = {
         "direct": Caller(direct),
-        "proxy": Caller(stage.proxy([behind_proxy])),
+        "proxy": Caller(stage.proxy([behind_proxy]).port),
         "fnd": Caller(stage.port(FDK)),
     }
     blocks: list[Mapping[str, float]] = []

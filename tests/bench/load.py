@@ -1,19 +1,17 @@
 """The load generator: a fixed number of callers, each with one kept-alive connection, for a bounded time.
 
-It is wrk where that is installed; otherwise this module itself, run as a process of its own, which costs more of the
-machine and so flatters whatever is slow. Both measure the same way for every server in a run.
+It is a process of its own, and ends like good callers do: each waits for its last answer. One that hangs up on calls in
+progress, as wrk does at its end, has fnd end the containers that run them, and the next load finds none.
 """
 
 from __future__ import annotations
 
 import json
-import selectors
-import shutil
+import select
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -22,8 +20,10 @@ import attrs
 from tests.bench.figures import percentile
 
 BODY: Final = b'{"name": "bench"}'
-_WRK_SCRIPT: Final = Path(__file__).with_name("post.lua")
-_SPARE_SECONDS: Final = 15
+WARM_SECONDS: Final = 1.5
+"""At the beginning of a load; what happens in it is not counted."""
+SPARE_SECONDS: Final = 15.0
+"""How long after its time a load waits for calls that are not answered."""
 _READ_SIZE: Final = 65536
 
 
@@ -107,32 +107,35 @@ def _request(path: str, host: str) -> bytes:
     return f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
 
 
-def generator() -> str:
-    """Return the name of the generator that `put_load` uses here."""
-    return "wrk" if shutil.which("wrk") else "python"
+class Load:
+    """A generator at work: begins at once, and ends by itself after its warm-up and `seconds`."""
+
+    def __init__(self, port: Port, callers: int, seconds: float) -> None:
+        numbers = (port.number, callers, WARM_SECONDS, seconds)
+        command = [sys.executable, "-m", "tests.bench.load", port.path, *map(str, numbers)]
+        self._limit = WARM_SECONDS + seconds + SPARE_SECONDS
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def result(self) -> LoadResult:
+        """Wait for the end. Raises LoadFailed."""
+        try:
+            output, complaint = self._process.communicate(timeout=self._limit)
+        except subprocess.TimeoutExpired as error:
+            self._process.kill()
+            self._process.communicate()
+            raise LoadFailed(f"the load did not end {SPARE_SECONDS:g} s after its time") from error
+        if self._process.returncode:
+            raise LoadFailed(f"the load generator failed: {complaint.strip()}")
+        return parse_output(output)
 
 
-def put_load(port: Port, callers: int, seconds: int) -> LoadResult:
-    """Call a server from `callers` connections for `seconds`, each caller one call after the other.
-
-    Raises LoadFailed.
-    """
-    if generator() == "wrk":
-        command = ["wrk", "-t", "1", "-c", str(callers), "-d", f"{seconds}s", "-s", str(_WRK_SCRIPT), port.url]
-        command += ["--", BODY.decode()]
-    else:
-        command = [sys.executable, "-m", __spec__.name, str(port.number), port.path, str(callers), str(seconds)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + _SPARE_SECONDS, check=True)
-    except subprocess.CalledProcessError as error:
-        raise LoadFailed(f"{command[0]} failed: {error.stderr.strip() or error.stdout.strip()}") from error
-    except subprocess.TimeoutExpired as error:
-        raise LoadFailed(f"{command[0]} did not end {_SPARE_SECONDS} s after its time") from error
-    return parse_output(done.stdout)
+def put_load(port: Port, callers: int, seconds: float) -> LoadResult:
+    """Call a server from `callers` connections, each one call after the other. Raises LoadFailed."""
+    return Load(port, callers, seconds).result()
 
 
 def parse_output(output: str) -> LoadResult:
-    """Read the line of JSON (times in microseconds) that either generator ends with. Raises LoadFailed."""
+    """Read the line of JSON (times in microseconds) that the generator ends with. Raises LoadFailed."""
     try:
         told = json.loads(output.strip().rpartition("\n")[2])
         return LoadResult(
@@ -150,34 +153,35 @@ def parse_output(output: str) -> LoadResult:
 class Caller:
     """One connection, which sends one request after another and knows when a response is complete."""
 
+    __slots__ = ("_request", "data", "sent_at", "sock")
+
     def __init__(self, endpoint: Endpoint) -> None:
         self.sock = endpoint.connect()
         self._request = endpoint.request
-        self._received = b""
-        self._sent_at = 0.0
+        self.data = b""
+        """What has come of the response."""
+        self.sent_at = 0.0
 
     def send(self) -> None:
         """Send a request. Raises OSError."""
-        self._received = b""
-        self._sent_at = time.perf_counter()
+        self.data = b""
+        self.sent_at = time.perf_counter()
         self.sock.sendall(self._request)
 
-    def receive(self) -> Answer | None:
-        """Wait for a part of the response, and return it once it is complete. Raises OSError."""
-        data = self.sock.recv(_READ_SIZE)
-        if not data:
+    def receive(self) -> bool:
+        """Wait for a part of the response, and return whether that completes it. Raises OSError."""
+        part = self.sock.recv(_READ_SIZE)
+        if not part:
             raise ConnectionResetError("closed before the response was complete")
-        self._received += data
-        if not response_complete(self._received):
-            return None
-        return Answer(self._received, time.perf_counter() - self._sent_at)
+        self.data = self.data + part if self.data else part
+        return response_complete(self.data)
 
     def call(self) -> Answer:
         """Make one call. Raises OSError."""
         self.send()
-        while (answer := self.receive()) is None:
+        while not self.receive():
             pass
-        return answer
+        return Answer(self.data, time.perf_counter() - self.sent_at)
 
 
 @attrs.frozen
@@ -191,7 +195,7 @@ class Answer:
     @property
     def succeeded(self) -> bool:
         """Whether its status is 2xx."""
-        return self.data[9:10] == b"2"
+        return succeeded(self.data)
 
     def header(self, name: str) -> str:
         """Return a header's value, "" if there is none."""
@@ -203,6 +207,11 @@ class Answer:
         return ""
 
 
+def succeeded(data: bytes) -> bool:
+    """Return whether a response's status is 2xx."""
+    return data[9:10] == b"2"
+
+
 def response_complete(data: bytes) -> bool:
     """Return whether `data` is a whole response, framed by Content-Length or without a body."""
     head, end, body = data.partition(b"\r\n\r\n")
@@ -212,70 +221,67 @@ def response_complete(data: bytes) -> bool:
     return len(body) >= int(length or 0)
 
 
-def run_callers(endpoint: Endpoint, callers: int, seconds: float, again: Callable[[], bool]) -> LoadResult:
-    """Let every caller send at the same time, and once more after each response for which `again()` is true.
+def run_callers(endpoint: Endpoint, callers: int, warm: float, seconds: float) -> LoadResult:
+    """Let every caller call, all at the same time, and again after each answer as long as time lasts.
 
-    Ends when no caller waits any more, or after `seconds`; who still waits then counts as an error.
+    What is answered in the first `warm` seconds is not counted, what is answered after the last of `seconds` is. With
+    both 0, each calls once. Who waits for SPARE_SECONDS after that is a failed call.
     """
-    selector = selectors.DefaultSelector()
-    connections = [Caller(endpoint) for _ in range(callers)]
+    poll = select.epoll()
+    waiting: dict[int, Caller] = {}
+    for _ in range(callers):
+        caller = Caller(endpoint)
+        waiting[caller.sock.fileno()] = caller
+        poll.register(caller.sock, select.EPOLLIN)
+    connections = list(waiting.values())
     times: list[float] = []
     errors = 0
-    for caller in connections:
-        selector.register(caller.sock, selectors.EVENT_READ, caller)
     started = time.perf_counter()
+    counted_from = started + warm
+    last_call = counted_from + seconds
+    give_up = last_call + SPARE_SECONDS
     for caller in connections:
         caller.send()
-    while selector.get_map() and (left := started + seconds - time.perf_counter()) > 0:
-        for key, _ in selector.select(left):
-            caller = key.data
+    now = started
+    while waiting and now < give_up:
+        for descriptor, _ in poll.poll(give_up - now):
+            caller = waiting[descriptor]
             try:
-                answer = caller.receive()
+                complete = caller.receive()
+                now = time.perf_counter()
+                if not complete:
+                    continue
+                if now >= counted_from:
+                    times.append(now - caller.sent_at)
+                    errors += not succeeded(caller.data)
+                if now < last_call:
+                    caller.send()
+                    continue
             except OSError:
                 errors += 1
-                selector.unregister(caller.sock)
-                continue
-            if answer is None:
-                continue
-            times.append(answer.seconds)
-            errors += not answer.succeeded
-            if again():
-                caller.send()
-            else:
-                selector.unregister(caller.sock)
-    duration = time.perf_counter() - started
-    errors += len(selector.get_map() or ())
+            poll.unregister(descriptor)
+            del waiting[descriptor]
+        now = time.perf_counter()
     for caller in connections:
         caller.sock.close()
-    selector.close()
+    poll.close()
     return LoadResult(
         requests=len(times),
-        duration=duration,
+        duration=now - counted_from,
         median=percentile(times, 0.5),
         p99=percentile(times, 0.99),
         longest=percentile(times, 1.0),
-        errors=errors,
+        errors=errors + len(waiting),
     )
 
 
-def main(port: str, path: str, callers: str, seconds: str) -> None:
+def main(path: str, port: str, callers: str, warm: str, seconds: str) -> None:
     """Be the generator process."""
-    end = time.perf_counter() + int(seconds)
-    result = run_callers(
-        Port(int(port), path), int(callers), int(seconds) + _SPARE_SECONDS / 2, lambda: time.perf_counter() < end
-    )
-    print(
-        json.dumps(
-            {
-                "requests": result.requests,
-                "duration": round(result.duration * 1e6),
-                "median": round(result.median * 1e6),
-                "p99": round(result.p99 * 1e6),
-                "longest": round(result.longest * 1e6),
-                "errors": result.errors,
-            }
-        )
-    )
+    result = run_callers(Port(int(port), path), int(callers), float(warm), float(seconds))
+    if not result.requests:
+        sys.exit(f"no call was answered, {result.errors} failed")
+    microseconds = {name: round(getattr(result, name) * 1e6) for name in ("duration", "median", "p99", "longest")}
+    print(json.dumps({"requests": result.requests, "errors": result.errors, **microseconds}))
 
 
 if __name__ == "__main__":

@@ -144,15 +144,23 @@ class Functions:
         return self._sockets[:count]
 
 
+@attrs.frozen
+class RunningProxy:
+    """The bare proxy."""
+
+    pid: int
+    port: Port
+
+
 @contextmanager
-def proxy(functions: Sequence[FunctionSocket], directory: Path) -> Iterator[Port]:
-    """Run the bare proxy in front of functions; yield where it listens."""
+def proxy(functions: Sequence[FunctionSocket], directory: Path) -> Iterator[RunningProxy]:
+    """Run the bare proxy in front of functions; yield it once it listens."""
     log = directory / "proxy.log"
     log.write_bytes(b"")
     command = [sys.executable, "-m", "tests.bench.proxy", *(str(one.path) for one in functions)]
     with process(command, base_environment(directory), log) as running:
         wait_until(lambda: b"\n" in log.read_bytes(), running, log)
-        yield Port(int(log.read_bytes()), "/call")
+        yield RunningProxy(running.pid, Port(int(log.read_bytes()), "/call"))
 
 
 @attrs.frozen
@@ -239,6 +247,11 @@ def resident(pid: int) -> int:
     """Return a process's resident bytes."""
     status = Path(f"/proc/{pid}/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) * 1024
+
+
+def processor_seconds(pid: int) -> float:
+    """Return how long a process with one thread at work has run on processors, to the nanosecond."""
+    return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 @contextmanager

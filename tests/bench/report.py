@@ -17,7 +17,6 @@ from rich.table import Table
 
 from fnd import __version__
 from tests.bench.figures import Figure
-from tests.bench.load import generator
 
 _BUSY_FROM: Final = 0.25
 
@@ -33,14 +32,13 @@ class Machine:
     system: str
     python: str
     trio: str
-    generator: str
     load: float
     """How busy the machine was with other things when the run began: the one-minute load average."""
 
     def __str__(self) -> str:
         return (
             f"{self.cores} cores of {self.processor}, {self.memory / 1024:.0f} GiB, {self.system}, "
-            f"Python {self.python}, trio {self.trio}, load from {self.generator}, "
+            f"Python {self.python}, trio {self.trio}, "
             f"load average {self.load:.1f} at the start"
             + ("; TOO BUSY for these figures to mean much" if self.busy else "")
         )
@@ -60,7 +58,6 @@ def machine() -> Machine:
         system=f"{platform.system()} {platform.release()}",
         python=platform.python_version(),
         trio=version("trio"),
-        generator=generator(),
         load=os.getloadavg()[0],
     )
 

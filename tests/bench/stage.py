@@ -9,7 +9,7 @@ from typing import Final, Self
 
 from tests.bench import processes
 from tests.bench.load import Caller, FunctionSocket, Port
-from tests.bench.processes import Deployed, FunctionCommand, RunningDaemon
+from tests.bench.processes import Deployed, FunctionCommand, RunningDaemon, RunningProxy
 
 TRIVIAL: Final = "trivial"
 FDK: Final = "fdk"
@@ -29,7 +29,7 @@ class Stage:
         self._stack = ExitStack()
         self._proxy = ExitStack()
         self._proxy_holds: tuple[FunctionSocket, ...] = ()
-        self._proxy_port: Port | None = None
+        self._running_proxy: RunningProxy | None = None
         self._daemon: RunningDaemon | None = None
         self._deployed: dict[str, Deployed] = {}
         self._commands: dict[str, FunctionCommand] = {}
@@ -78,11 +78,11 @@ class Stage:
             self._functions[name] = processes.Functions(self.command(name), directory, self._stack)
         return self._functions[name].sockets(count)
 
-    def proxy(self, functions: Sequence[FunctionSocket]) -> Port:
+    def proxy(self, functions: Sequence[FunctionSocket]) -> RunningProxy:
         """Return the proxy, holding these functions; one that held others is stopped."""
         held = tuple(functions)
-        if self._proxy_port is None or self._proxy_holds != held:
+        if self._running_proxy is None or self._proxy_holds != held:
             self._proxy.close()
-            self._proxy_port = self._proxy.enter_context(processes.proxy(held, self.directory))
+            self._running_proxy = self._proxy.enter_context(processes.proxy(held, self.directory))
             self._proxy_holds = held
-        return self._proxy_port
+        return self._running_proxy

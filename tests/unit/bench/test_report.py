@@ -18,7 +18,6 @@ MACHINE = Machine(
     system="Linux 6",
     python="3.11.7",
     trio="0.30",
-    generator="wrk",
     load=0.1,
 )
 FIGURES = [

@@ -4,15 +4,16 @@ import math
 
 import pytest
 
-from tests.bench.calls import LEAST_RATE, MOST_P99, Round, p99_figure, rate_figure
+from tests.bench.calls import LEAST_RATE, MOST_P99, Measured, Round, p99_figure, processor_figure, rate_figure
 from tests.bench.cold import launch_seconds
 from tests.bench.decisions import Core, idle_step, waiting_step
 from tests.bench.latency import added_figure
 from tests.bench.load import LoadResult
 
 
-def load(rate: float, p99: float, errors: int = 0) -> LoadResult:
-    return LoadResult(requests=int(rate * 2), duration=2.0, median=0.001, p99=p99, longest=p99, errors=errors)
+def load(rate: float, p99: float, errors: int = 0) -> Measured:
+    result = LoadResult(requests=int(rate * 2), duration=2.0, median=0.001, p99=p99, longest=p99, errors=errors)
+    return Measured(result, processor=1.0)
 
 
 def test_rates_and_p99s_are_fnds_over_the_proxys() -> None:
@@ -22,6 +23,7 @@ def test_rates_and_p99s_are_fnds_over_the_proxys() -> None:
     assert rate.met
     assert "2 to 3 containers" in rate.detail
     assert p99_figure("p99", rounds, MOST_P99).value == pytest.approx(1.75)
+    assert processor_figure("processor", rounds).value == pytest.approx((1000 / 800 + 100 / 90) / 2)
 
 
 def test_a_run_in_which_calls_failed_has_no_figure() -> None:
