@@ -141,8 +141,11 @@ class ContainerTask:
 
     async def _serve(self, container: Container) -> None:
         with trio.move_on_after(self.pool.timeouts.start) as starting:
-            async with self.pool.codec.open(container) as self._session:
+            async with self.pool.codec.open(container) as session:
+                if starting.cancel_called:  # ready at the very moment at which it was given up
+                    raise errors.ContainerStartTimedOut
                 starting.deadline = inf
+                self._session = session
                 self.ready_at = trio.current_time()
                 self.keeper.container_ready(self)
                 await self._until_idle_too_long()
