@@ -74,6 +74,22 @@ def test_a_launch_that_would_only_fail_again_is_not_repeated(bench: Bench) -> No
     assert len(bench.launches()) == 1
 
 
+def test_a_launch_that_another_would_only_repeat_is_not_repeated_for_who_waits(bench: Bench) -> None:
+    pool = bench.pool()
+    for call in range(2):
+        bench.dispatch.arrive(pool, call, bench.now)
+    (slot,) = bench.launches()
+    bench.dispatch.launch_failed(slot, "no such image", 1.0, retry=False)
+    bench.dispatch.stopped(slot, 1.0)
+    assert bench.actions() == [Reject(call, RejectReason.LAUNCH_FAILED, "no such image") for call in range(2)]
+    bench.dispatch.arrive(pool, "soon after", 1.5)
+    assert bench.actions() == [Reject("soon after", RejectReason.LAUNCH_FAILED, "no such image")]
+    bench.dispatch.arrive(pool, "later", 2.5)
+    (probe,) = bench.launches()
+    bench.dispatch.ready(probe, 3.0)
+    assert bench.assigned() == ["later"]
+
+
 def test_delays_between_attempts_grow(bench: Bench) -> None:
     pool = bench.pool()
     delays = []
