@@ -334,7 +334,7 @@ def _raise_descriptor_limit() -> None:
 
 def _remove_empty_directories(path: Path) -> None:
     """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
-    for directory in path.iterdir():
+    for directory in path.iterdir() if path.is_dir() else ():
         with suppress(OSError):
             directory.rmdir()
 
