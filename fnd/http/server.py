@@ -66,7 +66,7 @@ class Server:
         self._nursery = nursery
         self._connections: set[Connection] = set()
         self._one_closed = trio.Event()
-        self._accept_scopes: list[trio.CancelScope] = []
+        self._listening: list[tuple[socket.socket, trio.CancelScope]] = []
         self._draining = False
 
     @property
@@ -76,7 +76,9 @@ class Server:
 
     def listen(self, listener: Listener) -> None:
         """Accept connections of `listener` from now on, until `drain`, which closes its socket."""
-        self._nursery.start_soon(self._accept, listener)
+        accepting = trio.CancelScope()
+        self._listening.append((listener.sock, accepting))
+        self._nursery.start_soon(self._accept, listener, accepting)
 
     async def drain(self) -> None:
         """Stop listening, end idle connections, and return once the others have had their answers.
@@ -84,16 +86,17 @@ class Server:
         Cancelled: the server goes on draining.
         """
         self._draining = True
-        for scope in self._accept_scopes:
-            scope.cancel()
+        for sock, accepting in self._listening:
+            accepting.cancel()
+            sock.close()  # who comes now is refused, not left to wait for an answer that nobody will give
+        self._listening.clear()
         for connection in tuple(self._connections):
             connection.drain()
         while self._connections:
             await self._one_closed.wait()
 
-    async def _accept(self, listener: Listener) -> None:
-        with trio.CancelScope() as scope:
-            self._accept_scopes.append(scope)
+    async def _accept(self, listener: Listener, accepting: trio.CancelScope) -> None:
+        with accepting:
             while not self._draining:
                 while len(self._connections) >= self.limits.max_connections:
                     await self._one_closed.wait()
@@ -101,7 +104,6 @@ class Server:
                 if not self._accept_batch(listener):
                     # Nothing wakes us when a descriptor is free again: another process may hold the last of them.
                     await trio.sleep(_OUT_OF_RESOURCES_PAUSE)
-        listener.sock.close()  # who comes now is refused, not left to wait for an answer that nobody will give
 
     def _accept_batch(self, listener: Listener) -> bool:
         """Accept what waits; return False when the machine has no descriptor or memory left for it."""

@@ -251,11 +251,14 @@ async def test_a_connection_that_is_accepted_as_the_drain_begins_is_ended() -> N
         assert await caller.ended()
 
 
-async def test_nothing_is_accepted_once_draining(tmp_path: Path) -> None:
+@pytest.mark.parametrize("begun", [True, False])
+async def test_who_connects_once_it_drains_is_refused(begun: bool) -> None:
     async with serving(answer) as here:
+        if begun:
+            await wait_all_tasks_blocked()
         await here.server.drain()
-        caller = await here.caller()
-        await caller.send(GET)
+        with socket.socket(socket.AF_UNIX) as sock, pytest.raises(ConnectionRefusedError):
+            sock.connect(str(here.address))
         await wait_all_tasks_blocked()
         assert here.server.connections == 0
 
