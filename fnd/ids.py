@@ -42,7 +42,7 @@ class IdGenerator:
             self._millisecond = millisecond
             self._prefix = _encode(millisecond, 10) + self._random
         self._counter = counter = (self._counter + 1) % _COUNTER_LIMIT
-        return f"{self._prefix}{_DIGITS[counter >> 20]}{_DIGITS[counter >> 10 & 1023]}{_DIGITS[counter & 1023]}"
+        return self._prefix + _DIGITS[counter >> 20] + _DIGITS[counter >> 10 & 1023] + _DIGITS[counter & 1023]
 
 
 new_id: Final = IdGenerator()

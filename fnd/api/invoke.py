@@ -77,7 +77,7 @@ class Invocation:
     async def _call(
         self, connection: Connection, request: Request, pool: FunctionPool, *, through_trigger: bool
     ) -> None:
-        now = trio.current_time()
+        now = self._agent.now()
         call = Call(new_id(), pool, now)
         connection.about = call
         if not request.complete:
@@ -86,8 +86,10 @@ class Invocation:
         if connection.caller_gone:
             raise errors.CallerGone
         timeout = pool.timeout
-        connection.interrupt_at(now + timeout, _BUSY)
-        container = self._agent.take(call) or await self._agent.wait(call)
+        container = self._agent.take(call)
+        if container is None:
+            connection.interrupt_at(now + timeout, _BUSY)
+            container = await self._agent.wait(call)
         try:
             connection.interrupt_at(call.taken_at + timeout, _TIMED_OUT)
             response = await container.session.exchange(

@@ -153,7 +153,7 @@ class AnswerWriter(Alarm):
             raise RuntimeError("the request is answered already")
         self._answer = _STARTED
         if headers:
-            lines = b"%b\r\n%b" % (b"\r\n".join([b": ".join(header) for header in headers]), lines)
+            lines = b"%b\r\n%b" % (b"\r\n".join(map(b": ".join, headers)), lines)
         if self._closing:
             end = b"Connection: close\r\n\r\n"
         elif self._request is not None and self._request.version == "1.0":

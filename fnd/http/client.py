@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from fnd.hookspecs import RequestBody
     from fnd.http.wire import Headers
 
-_FORWARDED: Final = frozenset((b"Content-Type", b"Fn-Fdk-Version", b"Fn-Fdk-Runtime", b"Fn-Http-Status"))
+_USUAL: Final = (b"Content-Type", b"Fn-Fdk-Version", b"Fn-Fdk-Runtime", b"Fn-Http-Status")
+_FORWARDED: Final = frozenset((*_USUAL, *map(bytes.lower, _USUAL)))
 """Names as functions usually spell them, which need no second look."""
 _TRUST_IDLE_SECONDS: Final = 1.0
 """A connection idle for longer is looked at before it is used: servers close theirs after as little as five seconds."""

@@ -234,12 +234,15 @@ class Connection(AnswerWriter):
             if idle:
                 if self._closing:
                     return False
-                self._read_by(trio.current_time() + limits.idle_timeout)
+                self._read_by(self._alarms.now() + limits.idle_timeout)
             elif self._read_deadline == inf:
                 self._read_by(trio.current_time() + limits.read_timeout)
             self._waiting_for_head = True
             try:
-                data = await wire.receive_some(self._sock)
+                await trio.lowlevel.wait_readable(self._sock)
+                data = self._sock.recv(wire.READ_SIZE)
+            except (BlockingIOError, InterruptedError):
+                continue
             except OSError:
                 data = b""
             finally:
