@@ -266,6 +266,7 @@ async def test_a_format_or_a_scheme_that_nobody_knows_is_told(functions: Functio
 
 async def test_children_end_with_their_container(functions: Functions) -> None:
     function = functions("stray")
+    await eventually(lambda: not functions.daemon.containers_left())  # those of tests before
     before = len(functions.daemon.processes())
     answer = await function.call("stray", b"x")
     assert answer.body == b"x"
