@@ -4,6 +4,7 @@ PYTHON ?= python3
 ENVIRONMENT := .venv
 BIN := $(ENVIRONMENT)/bin
 READY := $(ENVIRONMENT)/.ready
+WORKERS ?= 2
 
 .PHONY: help demo test lint format bench fuzz clean
 
@@ -21,7 +22,7 @@ demo: $(READY) ## Deploy a real function, call it a thousand times, see it stop 
 	@$(BIN)/fnd demo
 
 test: $(READY) ## Run every test; what this machine lacks is skipped, and said
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .

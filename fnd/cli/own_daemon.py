@@ -89,6 +89,9 @@ class OwnDaemon:
         notify = self.directory / "notify.sock"
         command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0"]
         command += ["--data", str(self.directory / "data"), "--runtime-directory", str(self.control.parent)]
+        if self._ready is not None:
+            self._ready.close()
+        notify.unlink(missing_ok=True)  # it is started again
         ready = self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         ready.bind(str(notify))
         with self.log.open("wb") as log:
