@@ -117,7 +117,7 @@ def p99_figure(name: str, rounds: list[Round], target: Target) -> Figure:
 
 
 def processor_figure(name: str, rounds: list[Round]) -> Figure:
-    """Return what a call costs fnd over what it costs the proxy, which is the same on a busy machine as on a quiet one."""
+    """Return what a call costs fnd over what it costs the proxy: the figure that a busy machine changes least."""
     fnd = [one.fnd.processor_per_call for one in rounds]
     proxy = [one.proxy.processor_per_call for one in rounds]
     detail = f"fnd {median(fnd) * 1e6:.0f} µs, proxy {median(proxy) * 1e6:.0f} µs, {_common(rounds)}"
