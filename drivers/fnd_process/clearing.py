@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
-from fnd_process import processes
 from fnd_process.cgroups import Cgroups
 from fnd_process.environments import BUILDING
 from fnd_process.launch import SOCKETS
+from fnd_process.processes import Census, kill_all
 from fnd_process.removal import remove_tree
 from fnd_process.users import is_container_user
 
@@ -38,7 +38,7 @@ def clear(runtime_directory: Path, cgroups: Cgroups | None, building_in: Iterabl
         group.kill()
     if containers:
         users = {user for path in directories.values() if (user := _user(path)) is not None}
-        if not processes.kill_all(lambda: _survivors(containers, users), deadline):
+        if not kill_all(lambda: _survivors(containers, users), deadline):
             _log.error("processes of containers of an earlier daemon do not end")
     for group in groups.values():
         if group.wait_empty(deadline):
@@ -62,8 +62,6 @@ def _user(directory: Path) -> int | None:
 
 
 def _survivors(containers: set[str], users: set[int]) -> list[int]:
-    return [
-        pid
-        for pid in processes.all_pids()
-        if (processes.marked(pid) in containers or processes.user_of(pid) in users) and processes.is_alive(pid)
-    ]
+    census = Census()
+    marked = [pid for container in containers for pid in census.of_mark(container)]
+    return list({*marked, *(pid for user in users for pid in census.of_user(user))})

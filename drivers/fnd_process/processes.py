@@ -11,6 +11,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Final
 
 import attrs
@@ -29,6 +30,11 @@ class ProcessEntry:
     parent: int
     session: int
     state: str
+
+    @property
+    def alive(self) -> bool:
+        """Whether it is more than a zombie."""
+        return self.state not in "ZX"
 
 
 def read_entry(pid: int) -> ProcessEntry | None:
@@ -92,31 +98,53 @@ def user_of(pid: int) -> int | None:
     return int(after.split(b"\t", 1)[0])
 
 
-def of_user(user: int) -> list[int]:
-    """Return the processes of a user id, zombies aside."""
-    return [pid for pid in all_pids() if user_of(pid) == user and is_alive(pid)]
+class Census:
+    """The processes of this host, looked at once for all who ask; each answer is as old as the first of its kind."""
 
+    @cached_property
+    def _entries(self) -> list[ProcessEntry]:
+        return [entry for pid in all_pids() if (entry := read_entry(pid)) is not None]
 
-def of_session(leader: int, container_id: str) -> list[int]:
-    """Return the processes of a container that has neither a user nor a namespace of its own.
+    @cached_property
+    def _by_user(self) -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for entry in self._entries:
+            user = user_of(entry.pid) if entry.alive else None
+            if user is not None:
+                found.setdefault(user, []).append(entry.pid)
+        return found
 
-    They are those of the leader's session, those below it, and those that carry the container's mark: a process that
-    leaves its session, loses its parent and wipes its environment is not found.
-    """
-    entries = [entry for pid in all_pids() if (entry := read_entry(pid)) is not None]
-    found = {entry.pid for entry in entries if entry.session == leader or entry.pid == leader}
-    found |= {entry.pid for entry in entries if entry.pid not in found and marked(entry.pid) == container_id}
-    grown = True
-    while grown:
-        below = {entry.pid for entry in entries if entry.parent in found} - found
-        found |= below
-        grown = bool(below)
-    return [entry.pid for entry in entries if entry.pid in found and entry.state != "Z"]
+    @cached_property
+    def _by_mark(self) -> dict[str, list[int]]:
+        found: dict[str, list[int]] = {}
+        for entry in self._entries:
+            container_id = marked(entry.pid) if entry.alive else None
+            if container_id is not None:
+                found.setdefault(container_id, []).append(entry.pid)
+        return found
 
+    def of_user(self, user: int) -> list[int]:
+        """Return the processes of a user id."""
+        return self._by_user.get(user, [])
 
-def is_alive(pid: int) -> bool:
-    entry = read_entry(pid)
-    return entry is not None and entry.state != "Z"
+    def of_mark(self, container_id: str) -> list[int]:
+        """Return the processes that carry a container's mark."""
+        return self._by_mark.get(container_id, [])
+
+    def of_session(self, leader: int, container_id: str) -> list[int]:
+        """Return the processes of a container that has neither a user nor a namespace of its own.
+
+        They are those of the leader's session, those that carry the container's mark, and those below these: a process
+        that leaves its session, loses its parent and wipes its environment is not found.
+        """
+        found = {entry.pid for entry in self._entries if entry.session == leader or entry.pid == leader}
+        found.update(self.of_mark(container_id))
+        grown = True
+        while grown:
+            below = {entry.pid for entry in self._entries if entry.parent in found} - found
+            found |= below
+            grown = bool(below)
+        return [entry.pid for entry in self._entries if entry.alive and entry.pid in found]
 
 
 def send(pid: int, number: signal.Signals) -> None:

@@ -14,13 +14,17 @@ import attrs
 
 from fnd_process import processes
 from fnd_process.cgroups import Cgroup
+from fnd_process.processes import Census
 
 
 class Tree(Protocol):
     """What there is to do with a container's processes, however they are told apart."""
 
-    def members(self) -> list[int]:
-        """Return the function's processes, without those that only hold the sandbox."""
+    def members(self, census: Census | None = None) -> list[int]:
+        """Return the function's processes, without those that only hold the sandbox; as of `census`, if not as of now.
+
+        Whoever asks many trees saves by giving all of them one census.
+        """
 
     def scratch(self) -> Sequence[Path]:
         """Return the file systems in memory to which the container may write."""
@@ -50,8 +54,8 @@ class SandboxTree:
     cgroup: Cgroup | None
     _paused: list[int] = attrs.field(factory=list, init=False)
 
-    def members(self) -> list[int]:
-        """Return the function's processes."""
+    def members(self, census: Census | None = None) -> list[int]:
+        """Return the function's processes; they are found without a census."""
         found = processes.descendants(self.first)
         # Had the first one ended, its number could be another's.
         return found if _running(self.first_pidfd) else []
@@ -107,13 +111,14 @@ class HostTree:
     cgroup: Cgroup | None
     _paused: list[int] = attrs.field(factory=list, init=False)
 
-    def members(self) -> list[int]:
+    def members(self, census: Census | None = None) -> list[int]:
         """Return the container's processes."""
         if self.cgroup is not None:
             return self.cgroup.members()
+        census = census or Census()
         if self.user is None:
-            return processes.of_session(self.pid, self.container_id)
-        found = processes.of_user(self.user)
+            return census.of_session(self.pid, self.container_id)
+        found = census.of_user(self.user)
         # Before it has become that user, the first process is the daemon's.
         return [self.pid, *found] if self.pid not in found and _running(self.pidfd) else found
 

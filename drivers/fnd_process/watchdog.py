@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from fnd_process.privileges import MIB
+from fnd_process.processes import Census
 from fnd_process.tree import Tree
 from fnd_process.usage import directory_usage, memory_of
 
@@ -54,14 +55,14 @@ class Watched:
     _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False)
     _done: bool = attrs.field(default=False, init=False)
 
-    def look(self) -> float:
+    def look(self, census: Census) -> float:
         """See whether it keeps its limits, kill it if not; return in how many seconds to look again."""
         with self._lock:
             if self._done or self.paused:
                 return LONGEST
             excess = self._files_excess()
             if not excess and self.memory is not None:
-                used = memory_of(self.tree.members(), self.tree.scratch(), self.memory)
+                used = memory_of(self.tree.members(census), self.tree.scratch(), self.memory)
                 if used <= self.memory:
                     return self._until_full(used, self.memory)
                 excess = f"memory limit of {self.memory // MIB} MiB exceeded: {used // MIB} MiB were in use"
@@ -131,5 +132,6 @@ class Watchdog:
 def _look_at(containers: Sequence[Watched]) -> tuple[float, float]:
     """Look at each; return in how many seconds to look again, and how many of processor time it took."""
     began = time.thread_time()
-    soonest = min(container.look() for container in containers)
+    census = Census()
+    soonest = min(container.look(census) for container in containers)
     return soonest, time.thread_time() - began

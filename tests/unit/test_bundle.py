@@ -8,6 +8,7 @@ import pytest
 
 from fnd.bundle import (
     MAX_FILE_SIZE,
+    FunctionFile,
     FunctionTrigger,
     find_function_file,
     parse_function_file,
@@ -16,7 +17,7 @@ from fnd.bundle import (
 from fnd.errors import ConfigurationError
 
 
-def parse(text: str):
+def parse(text: str) -> FunctionFile:
     return parse_function_file(text.encode(), "func.yaml")
 
 
@@ -27,7 +28,7 @@ def refused(text: str) -> str:
     return caught.value.message
 
 
-def test_a_file_as_fn_init_writes_it_is_taken_unchanged():
+def test_a_file_as_fn_init_writes_it_is_taken_unchanged() -> None:
     file = parse("""\
 schema_version: 20180708
 name: hello
@@ -55,16 +56,17 @@ triggers:
     assert file.python
 
 
-def test_fields_left_out_have_their_defaults():
+def test_fields_left_out_have_their_defaults() -> None:
     file = parse("name: hello")
     assert file.format == "http-stream"
     assert not file.network
     assert not file.python
-    assert file.entrypoint == file.cmd == file.triggers == ()
+    assert file.entrypoint == file.cmd == ()
+    assert file.triggers == ()
     assert file.config == file.annotations == {}
 
 
-def test_a_field_with_nothing_behind_it_is_a_field_left_out():
+def test_a_field_with_nothing_behind_it_is_a_field_left_out() -> None:
     file = parse("name: hello\nconfig:\ntriggers:\nmemory:\nannotations:\n")
     assert (file.config, file.triggers, file.memory, file.annotations) == ({}, (), 0, {})
 
@@ -73,7 +75,7 @@ def test_a_field_with_nothing_behind_it_is_a_field_left_out():
     ("runtime", "python"),
     [("python", True), ("python3.12", True), ("python3", True), ("go", False), ("", False), ("pythonic", False)],
 )
-def test_python_of_any_version_is_python(runtime: str, python: bool):
+def test_python_of_any_version_is_python(runtime: str, python: bool) -> None:
     assert parse(f"name: a\nruntime: {runtime}").python is python
 
 
@@ -84,23 +86,23 @@ def test_python_of_any_version_is_python(runtime: str, python: bool):
         ("[./serve, '--name', two words]", ("./serve", "--name", "two words")),
     ],
 )
-def test_a_command_is_a_line_or_a_list(value: str, words: tuple[str, ...]):
+def test_a_command_is_a_line_or_a_list(value: str, words: tuple[str, ...]) -> None:
     assert parse(f"name: a\nentrypoint: {value}").entrypoint == words
     assert parse(f"name: a\ncmd: {value}").cmd == words
 
 
-def test_config_values_and_version_are_the_text_they_look_like():
+def test_config_values_and_version_are_the_text_they_look_like() -> None:
     file = parse("name: a\nversion: 1.10\nconfig: {PORT: 8080, DEBUG: true, RATE: 1.10, EMPTY: ''}")
     assert file.version == "1.10"
     assert file.config == {"PORT": "8080", "DEBUG": "true", "RATE": "1.10", "EMPTY": ""}
 
 
-def test_annotations_keep_their_json_types():
+def test_annotations_keep_their_json_types() -> None:
     file = parse("name: a\nannotations: {a/b: 1, c: [true, null, 1.5], d: {e: text}}")
     assert file.annotations == {"a/b": 1, "c": [True, None, 1.5], "d": {"e": "text"}}
 
 
-def test_network_must_be_asked_for():
+def test_network_must_be_asked_for() -> None:
     assert parse("name: a\nnetwork: true").network
     assert not parse("name: a\nnetwork: false").network
     assert "network must be true or false, not 'host'" in refused("name: a\nnetwork: host")
@@ -143,31 +145,31 @@ def test_network_must_be_asked_for():
         ("name: " + "[" * 5000, "values are nested more than 20 deep"),
     ],
 )
-def test_what_is_wrong_is_named(text: str, says: str):
+def test_what_is_wrong_is_named(text: str, says: str) -> None:
     assert says in refused(text)
 
 
-def test_bytes_that_are_no_text_are_refused():
+def test_bytes_that_are_no_text_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="not UTF-8"):
         parse_function_file(b"name: \xff", "func.yaml")
 
 
-def test_a_directory_or_its_file_may_be_given(tmp_path: Path):
+def test_a_directory_or_its_file_may_be_given(tmp_path: Path) -> None:
     (tmp_path / "func.yml").write_text("name: hello")
     assert read_function_file(tmp_path) == read_function_file(tmp_path / "func.yml")
 
 
-def test_a_directory_without_one_says_how_to_get_one(tmp_path: Path):
+def test_a_directory_without_one_says_how_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"has no func\.yaml; `fnd init`"):
         find_function_file(tmp_path)
 
 
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path):
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"gone/func\.yaml cannot be read: No such file"):
         read_function_file(tmp_path / "gone" / "func.yaml")
 
 
-def test_a_file_too_large_to_be_one_is_refused(tmp_path: Path):
+def test_a_file_too_large_to_be_one_is_refused(tmp_path: Path) -> None:
     (tmp_path / "func.yaml").write_bytes(b"name: a\n#" + b"x" * MAX_FILE_SIZE)
     with pytest.raises(ConfigurationError, match="larger than 64 KiB"):
         read_function_file(tmp_path)

@@ -26,7 +26,7 @@ def root() -> Iterator[Path]:
 @pytest.fixture(params=["sandbox", "host", "host and cgroup"])
 def way(request: pytest.FixtureRequest) -> str:
     """How containers are confined."""
-    return request.param
+    return str(request.param)
 
 
 @pytest.fixture

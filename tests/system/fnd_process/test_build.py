@@ -56,7 +56,7 @@ async def output_of(bench: Workbench, image: str) -> str:
     return log.stdout
 
 
-async def test_the_same_content_has_the_same_name_and_is_not_built_again(bench: Workbench):
+async def test_the_same_content_has_the_same_name_and_is_not_built_again(bench: Workbench) -> None:
     directory = bench.function("print('hello')")
     image = await bench.driver.build(directory, lambda _: None)
     name, _, digest = image.removeprefix("process://").partition("@sha256:")
@@ -75,7 +75,7 @@ async def test_the_same_content_has_the_same_name_and_is_not_built_again(bench: 
     assert await output_of(bench, image) == "hello\n"
 
 
-async def test_other_content_has_another_name_and_both_run(bench: Workbench):
+async def test_other_content_has_another_name_and_both_run(bench: Workbench) -> None:
     directory = bench.function("print('one')")
     one = await bench.driver.build(directory, lambda _: None)
     (directory / "main.py").write_text("print('two')")
@@ -85,7 +85,7 @@ async def test_other_content_has_another_name_and_both_run(bench: Workbench):
     assert await output_of(bench, two) == "two\n"
 
 
-async def test_a_bundle_is_compiled_and_read_only(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+async def test_a_bundle_is_compiled_and_read_only(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     directory = with_package(bench)
     (directory / "package").mkdir()
@@ -100,7 +100,7 @@ async def test_a_bundle_is_compiled_and_read_only(bench: Workbench, monkeypatch:
 
 
 @in_both_ways
-async def test_what_it_requires_is_installed_for_it_alone(bench: Workbench):
+async def test_what_it_requires_is_installed_for_it_alone(bench: Workbench) -> None:
     image = await bench.driver.build(with_package(bench), lambda _: None)
     assert await output_of(bench, image) == "the package\n"
     other = await bench.image("import greeting", name="other")
@@ -121,7 +121,7 @@ async def test_what_it_requires_is_installed_for_it_alone(bench: Workbench):
         "/bin/sh -c greet",  # by its first line, which must name the interpreter where the environment is now
     ],
 )
-async def test_the_environments_programs_can_be_its_command(bench: Workbench, entrypoint: str):
+async def test_the_environments_programs_can_be_its_command(bench: Workbench, entrypoint: str) -> None:
     directory = with_package(bench, entrypoint=entrypoint)
     (directory / "greeting_main.py").write_text("import greeting; greeting.main()")
     image = await bench.driver.build(directory, lambda _: None)
@@ -129,7 +129,7 @@ async def test_the_environments_programs_can_be_its_command(bench: Workbench, en
 
 
 @in_both_ways
-async def test_a_function_of_any_language_is_its_own_program_or_one_of_the_systems(bench: Workbench):
+async def test_a_function_of_any_language_is_its_own_program_or_one_of_the_systems(bench: Workbench) -> None:
     directory = bench.function("", runtime="native", entrypoint="./serve one", cmd="\"'two words'\"")
     (directory / "serve").write_text('#!/bin/sh\necho "$0" "$1" "$2" "$(cat data)"\n')
     (directory / "data").write_text("data")
@@ -143,7 +143,7 @@ async def test_a_function_of_any_language_is_its_own_program_or_one_of_the_syste
         assert await output_of(bench, image) == "/function\nname"
 
 
-async def test_the_same_requirements_are_installed_once(bench: Workbench, root: Path):
+async def test_the_same_requirements_are_installed_once(bench: Workbench, root: Path) -> None:
     directory = with_package(bench)
     (directory / "requirements.txt").write_text(f"--no-index\n--find-links {root}\ngreeting\n")
     # An option leads elsewhere, so to be shared, requirements are to be names alone.
@@ -158,7 +158,7 @@ async def test_the_same_requirements_are_installed_once(bench: Workbench, root: 
 
 async def test_requirements_by_name_are_shared_by_all_that_have_them(
     bench: Workbench, root: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(root))
     wheel(root)
@@ -175,7 +175,7 @@ async def test_requirements_by_name_are_shared_by_all_that_have_them(
     assert await output_of(bench, second) == "changed\nthe package\n"
 
 
-async def test_a_failed_install_says_what_pip_said_and_leaves_nothing(bench: Workbench):
+async def test_a_failed_install_says_what_pip_said_and_leaves_nothing(bench: Workbench) -> None:
     directory = bench.function("")
     (directory / "requirements.txt").write_text("--no-index\nno-such-package-of-ours\n")
     said: list[str] = []
@@ -188,7 +188,7 @@ async def test_a_failed_install_says_what_pip_said_and_leaves_nothing(bench: Wor
 
 
 @pytest.mark.parametrize("when", range(1, 4))
-async def test_a_build_that_is_cancelled_leaves_nothing(bench: Workbench, when: int):
+async def test_a_build_that_is_cancelled_leaves_nothing(bench: Workbench, when: int) -> None:
     """Cancelled at its first line of progress, its second, its third."""
     directory = bench.function("")
     (directory / "setup.py").write_text("import time; print('building', flush=True); time.sleep(1000)")
@@ -206,7 +206,7 @@ async def test_a_build_that_is_cancelled_leaves_nothing(bench: Workbench, when: 
     assert list(bench.data.glob("*/*")) == []
 
 
-async def test_what_a_build_started_is_gone_when_it_is_cancelled(bench: Workbench):
+async def test_what_a_build_started_is_gone_when_it_is_cancelled(bench: Workbench) -> None:
     """A package's own code runs when it is installed from source, and may do anything."""
     directory = bench.function("")
     backend = directory / "package"
@@ -248,7 +248,7 @@ async def test_what_a_build_started_is_gone_when_it_is_cancelled(bench: Workbenc
     assert list(bench.data.glob("*/*")) == []
 
 
-async def test_a_function_that_is_not_valid_python_is_told_so(bench: Workbench):
+async def test_a_function_that_is_not_valid_python_is_told_so(bench: Workbench) -> None:
     with pytest.raises(BuildFailed) as caught:
         await bench.image("def broken(:\n")
     assert "The function is not valid Python:" in caught.value.message
@@ -257,7 +257,7 @@ async def test_a_function_that_is_not_valid_python_is_told_so(bench: Workbench):
     assert list(bench.data.glob("*/*")) == []
 
 
-async def test_a_file_beside_it_that_is_not_valid_python_is_only_told_of(bench: Workbench):
+async def test_a_file_beside_it_that_is_not_valid_python_is_only_told_of(bench: Workbench) -> None:
     directory = bench.function("print('fine')")
     (directory / "template.py").write_text("{{ not python }} :(")
     said: list[str] = []
@@ -286,7 +286,7 @@ async def test_a_file_beside_it_that_is_not_valid_python_is_only_told_of(bench: 
         ({"memory": "lots"}, "func.yaml: memory must be a whole number"),
     ],
 )
-async def test_what_cannot_run_is_refused_with_what_to_do(bench: Workbench, fields: dict[str, str], says: str):
+async def test_what_cannot_run_is_refused_with_what_to_do(bench: Workbench, fields: dict[str, str], says: str) -> None:
     directory = bench.function("", **fields)
     (directory / "data").write_text("")
     with pytest.raises(BuildFailed) as caught:
@@ -295,12 +295,12 @@ async def test_what_cannot_run_is_refused_with_what_to_do(bench: Workbench, fiel
     assert list(bench.data.glob("*/*")) == []
 
 
-async def test_a_directory_that_is_no_function_is_refused(bench: Workbench):
+async def test_a_directory_that_is_no_function_is_refused(bench: Workbench) -> None:
     with pytest.raises(BuildFailed, match=r"has no func\.yaml"):
         await bench.driver.build(bench.root, lambda _: None)
 
 
-async def test_two_builds_of_the_same_at_once_make_one_bundle(bench: Workbench):
+async def test_two_builds_of_the_same_at_once_make_one_bundle(bench: Workbench) -> None:
     directory = with_package(bench)
     images: list[str] = []
 
@@ -314,7 +314,7 @@ async def test_two_builds_of_the_same_at_once_make_one_bundle(bench: Workbench):
     assert len(list(bench.data.glob("bundles/*"))) == len(list(bench.data.glob("environments/*"))) == 1
 
 
-async def test_a_bundle_whose_environment_is_gone_is_not_usable_until_it_is_built_again(root: Path, way: str):
+async def test_a_bundle_whose_environment_is_gone_is_not_usable_until_it_is_built_again(root: Path, way: str) -> None:
     bench = Workbench(root, way, {})
     directory = with_package(bench)
     async with bench.driver.running():
@@ -340,7 +340,7 @@ class TestImagesThatAreNotUsable:
             ("process://../../etc@sha256:" + "0" * 64, "is not one of the process driver's"),
         ],
     )
-    async def test_are_told_apart(self, bench: Workbench, image: str, says: str):
+    async def test_are_told_apart(self, bench: Workbench, image: str, says: str) -> None:
         with pytest.raises(ImageUnusable) as caught:
             await bench.driver.prepare(image)
         assert says in caught.value.message
@@ -349,7 +349,7 @@ class TestImagesThatAreNotUsable:
             async with bench.driver.start(bench.spec(image)):
                 pass
 
-    async def test_a_bundle_of_another_version_is_one(self, bench: Workbench):
+    async def test_a_bundle_of_another_version_is_one(self, bench: Workbench) -> None:
         image = await bench.image("")
         manifest = bench.data / "bundles" / image.rpartition(":")[2] / "manifest.json"
         manifest.chmod(0o644)
@@ -360,7 +360,7 @@ class TestImagesThatAreNotUsable:
 
 class TestADirectoryAsAnImage:
     @in_both_ways
-    async def test_runs_as_it_is_now(self, bench: Workbench):
+    async def test_runs_as_it_is_now(self, bench: Workbench) -> None:
         directory = bench.function("print('one')")
         image = f"process://{directory}"
         await bench.driver.prepare(image)
@@ -371,10 +371,10 @@ class TestADirectoryAsAnImage:
         (directory / "func.yaml").write_text("name: f\nruntime: python\nentrypoint: python /function/other.py\n")
         assert await output_of(bench, image) == "three\n"
 
-    async def test_needs_no_scheme(self, bench: Workbench):
+    async def test_needs_no_scheme(self, bench: Workbench) -> None:
         assert await output_of(bench, str(bench.function("print('one')"))) == "one\n"
 
-    async def test_has_what_it_requires_installed_when_that_changes(self, bench: Workbench):
+    async def test_has_what_it_requires_installed_when_that_changes(self, bench: Workbench) -> None:
         directory = with_package(bench)
         image = f"process://{directory}"
         await bench.driver.prepare(image)
@@ -383,7 +383,7 @@ class TestADirectoryAsAnImage:
         await bench.driver.prepare(image)
         assert await output_of(bench, image) == "the new one\n"
 
-    async def test_is_unusable_while_its_func_yaml_is(self, bench: Workbench):
+    async def test_is_unusable_while_its_func_yaml_is(self, bench: Workbench) -> None:
         directory = bench.function("print('one')", memory="lots")
         with pytest.raises(ImageUnusable, match="memory must be a whole number"):
             await bench.driver.prepare(f"process://{directory}")
@@ -392,7 +392,7 @@ class TestADirectoryAsAnImage:
 
 
 @in_both_ways
-async def test_an_interpreter_of_another_version_is_found(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+async def test_an_interpreter_of_another_version_is_found(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the daemon's own were an older one, and this one were found by its name."""
     programs = bench.root / "bin"
     programs.mkdir()
@@ -405,7 +405,9 @@ async def test_an_interpreter_of_another_version_is_found(bench: Workbench, monk
     assert await output_of(bench, image) == f"({version.replace('.', ', ')})\n"
 
 
-async def test_a_daemon_without_pip_uses_the_one_that_python_brings(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+async def test_a_daemon_without_pip_uses_the_one_that_python_brings(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import importlib.util
 
     pytest.importorskip("ensurepip")
@@ -414,7 +416,7 @@ async def test_a_daemon_without_pip_uses_the_one_that_python_brings(bench: Workb
 
 
 @in_both_ways
-async def test_errors_of_a_run_name_the_functions_own_files(bench: Workbench):
+async def test_errors_of_a_run_name_the_functions_own_files(bench: Workbench) -> None:
     result, log = await run(bench, "raise ValueError('oops')")
     assert result == Exit(code=1)
     place = "/function" if bench.sandboxed else str(bench.data / "bundles")

@@ -11,6 +11,7 @@ import trio
 
 from fnd.errors import ContainerFailed
 from fnd.hookspecs import Exit, Link
+from fnd_process.container import ProcessContainer
 from fnd_process.processes import read_entry
 from fnd_process.usage import memory_of
 from tests.checkpoints import cancelled_at_every_step
@@ -19,7 +20,7 @@ from tests.system.fnd_process.workbench import SERVER, Log, Workbench, eventuall
 pytestmark = pytest.mark.system
 
 
-async def test_a_function_is_reached_through_the_socket_it_binds_in_its_directory(bench: Workbench):
+async def test_a_function_is_reached_through_the_socket_it_binds_in_its_directory(bench: Workbench) -> None:
     image = await bench.image(SERVER)
     async with bench.driver.start(bench.spec(image)) as container:
         with await ready(container) as connection:
@@ -30,7 +31,7 @@ async def test_a_function_is_reached_through_the_socket_it_binds_in_its_director
         assert container.spec.image == image
 
 
-async def test_what_it_writes_goes_to_its_log_last_words_included(bench: Workbench):
+async def test_what_it_writes_goes_to_its_log_last_words_included(bench: Workbench) -> None:
     _, log = await run(
         bench,
         """
@@ -44,7 +45,7 @@ async def test_what_it_writes_goes_to_its_log_last_words_included(bench: Workben
     assert log.stderr == "to standard error\n"
 
 
-async def test_it_is_read_however_much_it_writes(bench: Workbench):
+async def test_it_is_read_however_much_it_writes(bench: Workbench) -> None:
     result, log = await run(
         bench,
         """
@@ -67,7 +68,7 @@ async def test_it_is_read_however_much_it_writes(bench: Workbench):
         ("import os; os.abort()", Exit(signal=signal.SIGABRT)),
     ],
 )
-async def test_how_it_ended_is_told_to_all_who_wait_and_who_come_later(bench: Workbench, main: str, result: Exit):
+async def test_how_it_ended_is_told_to_all_who_wait_and_come_later(bench: Workbench, main: str, result: Exit) -> None:
     image = await bench.image(main)
     results = []
     async with bench.driver.start(bench.spec(image)) as container:
@@ -82,7 +83,7 @@ async def test_how_it_ended_is_told_to_all_who_wait_and_who_come_later(bench: Wo
     assert results == [result] * 3
 
 
-async def test_streams_carry_bytes_both_ways_and_their_end(bench: Workbench):
+async def test_streams_carry_bytes_both_ways_and_their_end(bench: Workbench) -> None:
     log = Log()
     image = await bench.image(
         """
@@ -106,7 +107,7 @@ async def test_streams_carry_bytes_both_ways_and_their_end(bench: Workbench):
     assert log.stderr == "took a line\n" * 2
 
 
-async def test_it_is_asked_to_end_and_may_say_its_last_words(bench: Workbench):
+async def test_it_is_asked_to_end_and_may_say_its_last_words(bench: Workbench) -> None:
     log = Log()
     image = await bench.image(
         """
@@ -130,7 +131,7 @@ class TestOneThatDoesNotEnd:
     def settings(self) -> dict[str, float]:
         return {"stop_grace": 0.1}
 
-    async def test_is_ended(self, bench: Workbench):
+    async def test_is_ended(self, bench: Workbench) -> None:
         log = Log()
         image = await bench.image(
             """
@@ -146,7 +147,7 @@ class TestOneThatDoesNotEnd:
         assert await container.wait() == Exit(signal=signal.SIGKILL)
 
 
-async def test_children_that_left_its_session_go_with_it(bench: Workbench):
+async def test_children_that_left_its_session_go_with_it(bench: Workbench) -> None:
     log = Log()
     image = await bench.image(
         """
@@ -174,7 +175,7 @@ async def test_children_that_left_its_session_go_with_it(bench: Workbench):
     assert bench.living() == []
 
 
-async def test_children_of_one_that_has_ended_go_with_it(bench: Workbench):
+async def test_children_of_one_that_has_ended_go_with_it(bench: Workbench) -> None:
     result, _ = await run(
         bench,
         """
@@ -190,7 +191,7 @@ async def test_children_of_one_that_has_ended_go_with_it(bench: Workbench):
     assert bench.living() == []
 
 
-async def test_output_that_an_outliving_child_holds_open_does_not_hold_up_the_end(bench: Workbench):
+async def test_output_that_an_outliving_child_holds_open_does_not_hold_up_the_end(bench: Workbench) -> None:
     _, log = await run(
         bench,
         """
@@ -209,7 +210,7 @@ class TestAForkBomb:
     def settings(self) -> dict[str, int]:
         return {"pids": 20}
 
-    async def test_is_contained_where_that_is_said_and_goes_altogether(self, bench: Workbench):
+    async def test_is_contained_where_that_is_said_and_goes_altogether(self, bench: Workbench) -> None:
         log = Log()
         image = await bench.image(
             """
@@ -233,7 +234,7 @@ class TestAForkBomb:
         assert forked == (19 if bench.in_force("number of processes") else 60)
         assert bench.living() == []
 
-    async def test_that_forks_while_it_is_killed_is_outrun(self, bench: Workbench):
+    async def test_that_forks_while_it_is_killed_is_outrun(self, bench: Workbench) -> None:
         log = Log()
         image = await bench.image(
             """
@@ -252,7 +253,7 @@ class TestAForkBomb:
         assert bench.living() == []
 
 
-async def test_one_that_takes_too_much_memory_is_killed_and_that_is_told(bench: Workbench):
+async def test_one_that_takes_too_much_memory_is_killed_and_that_is_told(bench: Workbench) -> None:
     result, _ = await run(
         bench,
         """
@@ -268,7 +269,7 @@ async def test_one_that_takes_too_much_memory_is_killed_and_that_is_told(bench: 
     assert result.reason.startswith("memory limit of 64 MiB exceeded")
 
 
-async def test_memory_is_counted_over_all_its_processes(bench: Workbench):
+async def test_memory_is_counted_over_all_its_processes(bench: Workbench) -> None:
     result, _ = await run(
         bench,
         """
@@ -284,7 +285,7 @@ async def test_memory_is_counted_over_all_its_processes(bench: Workbench):
     assert result.reason.startswith("memory limit of 64 MiB exceeded")
 
 
-async def test_pages_that_its_processes_share_are_counted_once(bench: Workbench):
+async def test_pages_that_its_processes_share_are_counted_once(bench: Workbench) -> None:
     log = Log()
     image = await bench.image(
         """
@@ -299,12 +300,13 @@ async def test_pages_that_its_processes_share_are_counted_once(bench: Workbench)
     )
     async with bench.driver.start(bench.spec(image, log=log, memory=64)) as container:
         await eventually(lambda: log.stdout.count("forked") == 4)
+        assert isinstance(container, ProcessContainer)
         tree = container._tree
         assert 30 << 20 < memory_of(tree.members(), tree.scratch(), 64 << 20) < 64 << 20
         assert memory_of(tree.members(), tree.scratch(), 1 << 40) > 64 << 20  # if they were counted by process
 
 
-async def test_one_that_fills_the_directory_of_its_socket_is_killed_and_that_is_told(bench: Workbench):
+async def test_one_that_fills_the_directory_of_its_socket_is_killed_and_that_is_told(bench: Workbench) -> None:
     result, _ = await run(
         bench,
         """
@@ -319,7 +321,7 @@ async def test_one_that_fills_the_directory_of_its_socket_is_killed_and_that_is_
     assert result.reason == "more than 64 files or 1 MiB in the directory for its socket"
 
 
-async def test_whatever_it_makes_of_its_directory_is_removed(bench: Workbench):
+async def test_whatever_it_makes_of_its_directory_is_removed(bench: Workbench) -> None:
     result, _ = await run(
         bench,
         """
@@ -339,7 +341,9 @@ async def test_whatever_it_makes_of_its_directory_is_removed(bench: Workbench):
     assert result == Exit(code=0)
 
 
-async def test_it_has_the_environment_it_is_given_and_no_other(bench: Workbench, monkeypatch: pytest.MonkeyPatch):
+async def test_it_has_the_environment_it_is_given_and_no_other(
+    bench: Workbench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("SECRET_OF_THE_DAEMON", "x")
     given = {"GREETING": "héllo wörld", "MULTI": "a\nb", "EMPTY": "", "LD_DEBUG_OUTPUT": "/x", "a.b": "dotted"}
     _, log = await run(bench, "import os; print(dict(os.environ))", environment={**given, "HOME": "/somewhere/else"})
@@ -356,7 +360,7 @@ async def test_it_has_the_environment_it_is_given_and_no_other(bench: Workbench,
     }
 
 
-async def test_its_configuration_reaches_no_program_but_its_own(bench: Workbench, root: Path):
+async def test_its_configuration_reaches_no_program_but_its_own(bench: Workbench, root: Path) -> None:
     """LD_PRELOAD would have code of the function's run in the programs that are to confine it."""
     log = Log()
     image = await bench.image("print('the function runs')")
@@ -370,14 +374,14 @@ async def test_its_configuration_reaches_no_program_but_its_own(bench: Workbench
 
 
 @pytest.mark.parametrize("name", ["", "A=B", "A\0B"])
-async def test_a_variable_that_cannot_be_one_fails_the_start_and_leaves_nothing(bench: Workbench, name: str):
+async def test_a_variable_that_cannot_be_one_fails_the_start_and_leaves_nothing(bench: Workbench, name: str) -> None:
     image = await bench.image(SERVER)
     with pytest.raises(ContainerFailed, match="no environment variable can hold"):
         async with bench.driver.start(bench.spec(image, environment={name: "x"})):
             pass
 
 
-async def test_more_environment_than_a_process_can_have_fails_the_start_and_leaves_nothing(bench: Workbench):
+async def test_more_environment_than_a_process_can_have_fails_the_start_and_leaves_nothing(bench: Workbench) -> None:
     image = await bench.image("print('x')")
     log = Log()
     spec = bench.spec(image, log=log, environment={"LARGE": "x" * 3_000_000})
@@ -392,7 +396,7 @@ async def test_more_environment_than_a_process_can_have_fails_the_start_and_leav
     assert log.stdout == ""
 
 
-async def test_an_id_that_is_taken_fails_the_start_and_leaves_the_other_alone(bench: Workbench):
+async def test_an_id_that_is_taken_fails_the_start_and_leaves_the_other_alone(bench: Workbench) -> None:
     image = await bench.image(SERVER)
     spec = bench.spec(image)
     async with bench.driver.start(spec) as container:
@@ -402,7 +406,7 @@ async def test_an_id_that_is_taken_fails_the_start_and_leaves_the_other_alone(be
         (await ready(container)).close()
 
 
-async def test_it_is_paused_and_resumed_all_of_it(bench: Workbench):
+async def test_it_is_paused_and_resumed_all_of_it(bench: Workbench) -> None:
     log = Log()
     image = await bench.image(
         """
@@ -433,7 +437,7 @@ def busy(bench: Workbench) -> int:
     return sum(entry is not None and entry.state == "R" for entry in entries)
 
 
-async def test_one_that_is_paused_ends_as_any(bench: Workbench):
+async def test_one_that_is_paused_ends_as_any(bench: Workbench) -> None:
     log = Log()
     image = await bench.image(
         """
@@ -452,7 +456,7 @@ async def test_one_that_is_paused_ends_as_any(bench: Workbench):
     await container.resume()
 
 
-async def test_what_its_user_raises_comes_out_as_it_is_and_it_is_gone(bench: Workbench):
+async def test_what_its_user_raises_comes_out_as_it_is_and_it_is_gone(bench: Workbench) -> None:
     image = await bench.image(SERVER)
     with pytest.raises(ZeroDivisionError):
         async with bench.driver.start(bench.spec(image)):
@@ -460,7 +464,7 @@ async def test_what_its_user_raises_comes_out_as_it_is_and_it_is_gone(bench: Wor
     assert bench.living() == []
 
 
-async def test_cancelled_wherever_it_can_be_nothing_is_left(bench: Workbench):
+async def test_cancelled_wherever_it_can_be_nothing_is_left(bench: Workbench) -> None:
     image = await bench.image("import signal; signal.pause()")
     await bench.driver.prepare(image)
 
@@ -475,7 +479,7 @@ async def test_cancelled_wherever_it_can_be_nothing_is_left(bench: Workbench):
     await cancelled_at_every_step(scenario, at_least=10)
 
 
-async def test_many_at_once_leave_nothing(bench: Workbench):
+async def test_many_at_once_leave_nothing(bench: Workbench) -> None:
     image = await bench.image(SERVER)
 
     async def one() -> None:
@@ -490,7 +494,7 @@ async def test_many_at_once_leave_nothing(bench: Workbench):
                 nursery.start_soon(one)
 
 
-async def test_it_is_a_user_of_its_own_where_that_is_said(bench: Workbench):
+async def test_it_is_a_user_of_its_own_where_that_is_said(bench: Workbench) -> None:
     _, log = await run(bench, "import os; print(os.getuid())")
     if bench.in_force("user"):
         assert int(log.stdout) > 1 << 30

@@ -36,7 +36,7 @@ while True:
 
 @pytest.fixture(params=["sandbox", "sandbox and cgroup", "host", "host and cgroup"])
 def way(request: pytest.FixtureRequest) -> str:
-    return request.param
+    return str(request.param)
 
 
 async def killed(bench: Workbench) -> str:
@@ -52,7 +52,7 @@ async def killed(bench: Workbench) -> str:
         said = b""
         while b"\n" not in said:
             said += await daemon.stdout.receive_some()
-    container_id = json.loads(said)["id"]
+    container_id: str = json.loads(said)["id"]
     bench.ids.add(container_id)
     assert len(bench.living()) >= 2
     daemon.kill()
@@ -61,7 +61,7 @@ async def killed(bench: Workbench) -> str:
     return container_id
 
 
-async def test_its_containers_die_with_it_or_at_its_next_start(root: Path, way: str):
+async def test_its_containers_die_with_it_or_at_its_next_start(root: Path, way: str) -> None:
     bench = Workbench(root, way, {})
     async with bench.driver.running():
         bench.need_way()
@@ -77,7 +77,7 @@ async def test_its_containers_die_with_it_or_at_its_next_start(root: Path, way: 
         assert await bench.driver.clear() == 0
 
 
-async def test_another_daemons_containers_are_left_alone(root: Path, way: str):
+async def test_another_daemons_containers_are_left_alone(root: Path, way: str) -> None:
     bench = Workbench(root, way, {})
     other = ProcessDriver(DriverContext(root / "other" / "data", root / "other" / "run", WAYS[way]))
     async with bench.driver.running(), other.running():
@@ -89,7 +89,7 @@ async def test_another_daemons_containers_are_left_alone(root: Path, way: str):
             os.kill(container.pid, 0)
 
 
-async def test_builds_that_were_cut_short_are_cleared(root: Path, way: str):
+async def test_builds_that_were_cut_short_are_cleared(root: Path, way: str) -> None:
     bench = Workbench(root, way, {})
     async with bench.driver.running():
         bench.need_way()

@@ -74,11 +74,11 @@ async def passes(command: Sequence[str], place: Path, which: str, files: Sequenc
     assert int(passed[1]) >= at_least, output
 
 
-async def test_a_daemon_that_is_not_root_confines_its_functions_too(place: Path):
+async def test_a_daemon_that_is_not_root_confines_its_functions_too(place: Path) -> None:
     become = ["setpriv", f"--reuid={SOMEBODY}", f"--regid={SOMEBODY}", "--clear-groups"]
     which = f"not cgroup and ({TELLING})"
     await passes([*open_view(), *become], place, which, ["test_container.py", "test_sandbox.py"], at_least=40)
 
 
-async def test_functions_can_be_users_of_their_own_without_a_sandbox(place: Path):
+async def test_functions_can_be_users_of_their_own_without_a_sandbox(place: Path) -> None:
     await passes(open_view(), place, f"host and ({TELLING})", ["test_container.py"], at_least=30)

@@ -31,7 +31,7 @@ async def ask(bench: Workbench, main: str, **spec: Any) -> Any:
     return json.loads(log.stdout)
 
 
-async def test_it_sees_its_own_files_the_systems_programs_and_nothing_else(bench: Workbench):
+async def test_it_sees_its_own_files_the_systems_programs_and_nothing_else(bench: Workbench) -> None:
     other = await bench.image("print('other')", name="other")
     await bench.driver.prepare(other)
     seen = await ask(
@@ -62,7 +62,7 @@ print(json.dumps([
     assert strange == []
 
 
-async def test_nothing_but_its_tmp_and_shared_memory_can_be_written_to(bench: Workbench):
+async def test_nothing_but_its_tmp_and_shared_memory_can_be_written_to(bench: Workbench) -> None:
     written = await ask(
         bench,
         """
@@ -92,7 +92,7 @@ class TestTemporaryFiles:
     def settings(self) -> dict[str, int]:
         return {"tmp_size": 3}
 
-    async def test_are_bounded(self, bench: Workbench):
+    async def test_are_bounded(self, bench: Workbench) -> None:
         outcome = await ask(
             bench,
             """
@@ -118,7 +118,7 @@ class TestMuchRoomForTemporaryFiles:
     def settings(self) -> dict[str, int]:
         return {"tmp_size": 100}
 
-    async def test_is_memory_and_counted_as_such(self, bench: Workbench):
+    async def test_is_memory_and_counted_as_such(self, bench: Workbench) -> None:
         result, _ = await run(
             bench,
             """
@@ -139,13 +139,13 @@ time.sleep(1000)
         assert result.reason.startswith("memory limit of 64 MiB exceeded")
 
 
-async def test_it_sees_no_process_but_its_own(bench: Workbench):
+async def test_it_sees_no_process_but_its_own(bench: Workbench) -> None:
     pids = await ask(bench, "print(json.dumps([int(name) for name in os.listdir('/proc') if name.isdigit()]))")
     assert len(pids) == 2
     assert max(pids) < 10
 
 
-async def test_it_has_no_descriptor_that_it_was_not_given(bench: Workbench):
+async def test_it_has_no_descriptor_that_it_was_not_given(bench: Workbench) -> None:
     open_files = await ask(
         bench,
         """
@@ -177,7 +177,7 @@ print(json.dumps(found))
 
 
 @pytest.mark.parametrize("asked", [False, True])
-async def test_it_has_the_hosts_network_only_if_it_asked_for_it(bench: Workbench, asked: bool):
+async def test_it_has_the_hosts_network_only_if_it_asked_for_it(bench: Workbench, asked: bool) -> None:
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -193,7 +193,7 @@ async def test_it_has_the_hosts_network_only_if_it_asked_for_it(bench: Workbench
         assert not found["resolv.conf"]
 
 
-async def test_it_is_a_user_of_its_own_without_any_privilege(bench: Workbench):
+async def test_it_is_a_user_of_its_own_without_any_privilege(bench: Workbench) -> None:
     found = await ask(
         bench,
         """
@@ -222,7 +222,7 @@ print(json.dumps({
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give each container a user")
-async def test_two_containers_are_two_users(bench: Workbench):
+async def test_two_containers_are_two_users(bench: Workbench) -> None:
     image = await bench.image(SERVER)
     async with bench.driver.start(bench.spec(image)) as first, bench.driver.start(bench.spec(image)) as second:
         owners = {container.socket_directory.stat().st_uid for container in (first, second)}
@@ -233,7 +233,7 @@ async def test_two_containers_are_two_users(bench: Workbench):
     assert modes == {0o700}
 
 
-async def test_system_calls_that_open_the_kernel_are_refused_and_others_are_not(bench: Workbench):
+async def test_system_calls_that_open_the_kernel_are_refused_and_others_are_not(bench: Workbench) -> None:
     found = await ask(
         bench,
         """
@@ -262,7 +262,7 @@ class TestLimits:
     def settings(self) -> dict[str, int]:
         return {"open_files": 40, "file_size": 2, "tmp_size": 10}
 
-    async def test_are_what_the_settings_say(self, bench: Workbench):
+    async def test_are_what_the_settings_say(self, bench: Workbench) -> None:
         found = await ask(
             bench,
             """
@@ -297,7 +297,7 @@ class TestPathsToShow:
         (root / "hidden").mkdir()
         return {"extra_paths": [str(root / "shown"), str(root / "not there")]}
 
-    async def test_are_seen_read_only_and_may_hold_the_command(self, bench: Workbench, root: Path):
+    async def test_are_seen_read_only_and_may_hold_the_command(self, bench: Workbench, root: Path) -> None:
         result, log = await run(bench, "", fields={"entrypoint": str(root / "shown" / "tool")})
         assert result == Exit(code=0)
         assert log.stdout == "from a directory that is shown\n"
@@ -314,7 +314,7 @@ class TestTheDaemonsDirectories:
     def settings(self, root: Path) -> dict[str, list[str]]:
         return {"extra_paths": [str(root)]}
 
-    async def test_are_hidden_even_within_what_is_shown(self, bench: Workbench, root: Path):
+    async def test_are_hidden_even_within_what_is_shown(self, bench: Workbench, root: Path) -> None:
         found = await ask(
             bench,
             f"root = {str(root)!r}\n"
@@ -323,7 +323,9 @@ class TestTheDaemonsDirectories:
         assert found == [["data", "function", "run"], [], []]
 
 
-async def test_a_command_that_sandboxed_functions_cannot_see_is_refused_when_it_is_built(bench: Workbench, root: Path):
+async def test_a_command_that_sandboxed_functions_cannot_see_is_refused_when_it_is_built(
+    bench: Workbench, root: Path
+) -> None:
     from fnd.errors import BuildFailed
 
     tool = root / "tool"
@@ -337,7 +339,7 @@ async def test_a_command_that_sandboxed_functions_cannot_see_is_refused_when_it_
 
 async def test_bubblewrap_that_does_not_work_is_no_sandbox_and_is_said_to_be_none(
     root: Path, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     broken = root / "bin"
     broken.mkdir()
     (broken / "bwrap").write_text("#!/bin/sh\necho no namespaces for you >&2\nexit 1\n")

@@ -15,7 +15,7 @@ import trio
 from fnd.hookspecs import Container, ContainerSpec, DriverContext, Link
 from fnd.ids import new_id
 from fnd_process.driver import ProcessDriver
-from fnd_process.processes import all_pids, is_alive, marked, user_of
+from fnd_process.processes import Census
 from tests.checkpoints import no_descriptor_left
 from tests.parts import missing, need_program
 
@@ -158,9 +158,9 @@ class Workbench:
         running = self.driver._now
         users = running.machine.users if running is not None else None
         mine = range(users.first, users.first + 1000) if users is not None else ()
-        return [
-            pid for pid in all_pids() if is_alive(pid) and (marked(pid) in self.ids or (mine and user_of(pid) in mine))
-        ]
+        census = Census()
+        marked = {pid for container_id in self.ids for pid in census.of_mark(container_id)}
+        return list(marked | {pid for user in mine for pid in census.of_user(user)})
 
 
 async def eventually(holds: Callable[[], bool]) -> None:
@@ -170,7 +170,7 @@ async def eventually(holds: Callable[[], bool]) -> None:
             await trio.sleep(0.002)
 
 
-async def ready(container: Container) -> socket.SocketType:
+async def ready(container: Container) -> socket.socket:
     """Return a connection to the function's socket, once it has one."""
     path = container.socket_directory / "lsnr.sock"
     await eventually(path.exists)

@@ -17,7 +17,7 @@ def group(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_container_has_its_limits_before_anything_is_in_it(group: Path):
+def test_a_container_has_its_limits_before_anything_is_in_it(group: Path) -> None:
     container = Cgroups(group, None).create("C1", memory=128, pids=52)
     assert container.path == group / "C1"
     written = {path.name: path.read_text() for path in container.path.iterdir()}
@@ -29,7 +29,7 @@ def test_a_container_has_its_limits_before_anything_is_in_it(group: Path):
     }
 
 
-def test_what_the_kernel_does_not_count_is_not_claimed(group: Path):
+def test_what_the_kernel_does_not_count_is_not_claimed(group: Path) -> None:
     (group / "cgroup.subtree_control").write_text("cpu\n")
     groups = Cgroups(group, None)
     assert not groups.memory
@@ -38,14 +38,14 @@ def test_what_the_kernel_does_not_count_is_not_claimed(group: Path):
 
 
 @pytest.mark.parametrize(("events", "ran_out"), [("oom 0\noom_kill 0\n", False), ("oom 3\noom_kill 1\n", True)])
-def test_running_out_of_memory_is_what_the_kernel_says(tmp_path: Path, events: str, ran_out: bool):
+def test_running_out_of_memory_is_what_the_kernel_says(tmp_path: Path, events: str, ran_out: bool) -> None:
     (tmp_path / "memory.events").write_text(events)
     assert Cgroup(tmp_path, memory=True).ran_out_of_memory() is ran_out
     assert not Cgroup(tmp_path, memory=False).ran_out_of_memory()
     assert not Cgroup(tmp_path / "gone", memory=True).ran_out_of_memory()
 
 
-def test_a_group_that_is_gone_is_empty(tmp_path: Path):
+def test_a_group_that_is_gone_is_empty(tmp_path: Path) -> None:
     gone = Cgroup(tmp_path / "gone", memory=True)
     gone.kill()
     assert gone.wait_empty(0)
@@ -53,7 +53,7 @@ def test_a_group_that_is_gone_is_empty(tmp_path: Path):
     gone.remove()
 
 
-def test_a_group_shared_with_others_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_group_shared_with_others_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "_own_group", lambda: tmp_path)
     (tmp_path / "cgroup.type").write_text("domain\n")
     (tmp_path / "cgroup.procs").write_text("1\n2\n")
@@ -62,13 +62,13 @@ def test_a_group_shared_with_others_is_not_used(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "fnd-daemon").exists()
 
 
-def test_a_group_that_is_not_ours_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_group_that_is_not_ours_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "_own_group", lambda: tmp_path / "gone")
     with pytest.raises(CgroupUnavailable, match=r"is not the daemon's to use \(No such file or directory\)"):
         Cgroups.open(tmp_path)
 
 
-def test_a_kernel_that_cannot_kill_a_group_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_kernel_that_cannot_kill_a_group_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cgroups, "_own_group", lambda: tmp_path)
     (tmp_path / "cgroup.controllers").write_text("")
     with pytest.raises(CgroupUnavailable, match=r"Linux 5\.14"):

@@ -39,23 +39,23 @@ def words(text: str, has_func_py: bool = True) -> tuple[str, ...]:
     return command_words(parse_function_file(text.encode(), "func.yaml"), has_func_py)
 
 
-def test_the_command_is_entrypoint_and_cmd():
+def test_the_command_is_entrypoint_and_cmd() -> None:
     assert words("{name: a, entrypoint: ./serve one, cmd: [two]}") == ("./serve", "one", "two")
     assert words("{name: a, cmd: ./serve}") == ("./serve",)
 
 
-def test_a_python_function_needs_none():
+def test_a_python_function_needs_none() -> None:
     assert words("{name: a, runtime: python}") == ("fdk", "func.py", "handler")
     assert words("{name: a, runtime: python, format: json}") == ("python", "func.py")
 
 
 @pytest.mark.parametrize("text", ["{name: a, runtime: python}", "{name: a, runtime: go}", "{name: a}"])
-def test_any_other_does(text: str):
+def test_any_other_does(text: str) -> None:
     with pytest.raises(CommandUnusable, match=r"func\.yaml has no entrypoint"):
         words(text, has_func_py=False)
 
 
-def test_the_places_of_fns_images_are_the_bundles_own(resolver: Resolver, tmp_path: Path):
+def test_the_places_of_fns_images_are_the_bundles_own(resolver: Resolver, tmp_path: Path) -> None:
     command = ("/python/bin/fdk", "/function/func.py", "handler")
     python, fdk = f"{tmp_path}/environment/bin/python", f"{tmp_path}/environment/bin/fdk"
     assert resolver.on_host(command) == (python, fdk, f"{tmp_path}/function/func.py", "handler")
@@ -74,7 +74,7 @@ def test_the_places_of_fns_images_are_the_bundles_own(resolver: Resolver, tmp_pa
 )
 def test_arguments_that_name_those_places_do_so_anywhere(
     resolver: Resolver, tmp_path: Path, argument: str, becomes: str
-):
+) -> None:
     assert resolver.on_host(("./serve", argument))[1] == becomes.format(root=tmp_path)
 
 
@@ -96,7 +96,7 @@ def test_arguments_that_name_those_places_do_so_anywhere(
 )
 def test_a_program_is_the_environments_the_functions_or_the_systems(
     resolver: Resolver, tmp_path: Path, word: str, command: tuple[str, ...]
-):
+) -> None:
     assert resolver.in_sandbox((word,)) == tuple(part.format(root=tmp_path) for part in command)
 
 
@@ -113,13 +113,13 @@ def test_a_program_is_the_environments_the_functions_or_the_systems(
         ("/etc", "the command /etc is no program of this machine"),
     ],
 )
-def test_what_is_no_program_is_told_apart(resolver: Resolver, word: str, says: str):
+def test_what_is_no_program_is_told_apart(resolver: Resolver, word: str, says: str) -> None:
     with pytest.raises(CommandUnusable) as caught:
         resolver.in_sandbox((word,))
     assert str(caught.value).startswith(says)
 
 
-def test_a_program_that_a_sandbox_does_not_show_is_refused(tmp_path: Path):
+def test_a_program_that_a_sandbox_does_not_show_is_refused(tmp_path: Path) -> None:
     tool = program(tmp_path / "opt" / "tool")
     link = tmp_path / "shown" / "tool"
     link.parent.mkdir()

@@ -39,7 +39,7 @@ def source(tmp_path: Path) -> Path:
     return tmp_path / "source"
 
 
-def test_a_copy_is_the_same(copy: Callable[..., str], source: Path, tmp_path: Path):
+def test_a_copy_is_the_same(copy: Callable[..., str], source: Path, tmp_path: Path) -> None:
     (source / "directory" / "empty").mkdir(parents=True)
     (source / "directory" / "file").write_bytes(b"\0content")
     (source / "program").write_text("#!/bin/sh")
@@ -56,7 +56,7 @@ def test_a_copy_is_the_same(copy: Callable[..., str], source: Path, tmp_path: Pa
     assert stat.S_IMODE((made / "directory" / "file").stat().st_mode) == 0o644
 
 
-def test_what_is_no_part_of_a_function_is_left_out(copy: Callable[..., str], source: Path, tmp_path: Path):
+def test_what_is_no_part_of_a_function_is_left_out(copy: Callable[..., str], source: Path, tmp_path: Path) -> None:
     before = copy()
     for name in (".git", "__pycache__", ".venv"):
         (source / name).mkdir()
@@ -76,7 +76,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_every_difference_is_in_the_digest(copy: Callable[..., str], source: Path, change: str):
+def test_every_difference_is_in_the_digest(copy: Callable[..., str], source: Path, change: str) -> None:
     (source / "a").write_text("x")
     before = copy()
     CHANGES[change](source)
@@ -85,7 +85,7 @@ def test_every_difference_is_in_the_digest(copy: Callable[..., str], source: Pat
     assert len(after) == 64
 
 
-def test_times_owners_and_other_permissions_are_not(copy: Callable[..., str], source: Path):
+def test_times_owners_and_other_permissions_are_not(copy: Callable[..., str], source: Path) -> None:
     (source / "a").write_text("x")
     (source / "a").chmod(0o600)
     before = copy()
@@ -94,7 +94,7 @@ def test_times_owners_and_other_permissions_are_not(copy: Callable[..., str], so
     assert copy() == before
 
 
-def test_where_one_name_ends_is_in_the_digest(copy: Callable[..., str], source: Path):
+def test_where_one_name_ends_is_in_the_digest(copy: Callable[..., str], source: Path) -> None:
     (source / "a").mkdir()
     (source / "a" / "b").write_text("")
     before = copy()
@@ -116,13 +116,15 @@ def test_where_one_name_ends_is_in_the_digest(copy: Callable[..., str], source: 
         ),
     ],
 )
-def test_a_link_that_leads_out_is_refused(copy: Callable[..., str], source: Path, make: Callable[[Path], object]):
+def test_a_link_that_leads_out_is_refused(
+    copy: Callable[..., str], source: Path, make: Callable[[Path], object]
+) -> None:
     make(source)
     with pytest.raises(BuildFailed, match=r"bad is a link to .*, which is outside of the function's directory"):
         copy()
 
 
-def test_a_fifo_or_a_socket_is_refused(copy: Callable[..., str], source: Path):
+def test_a_fifo_or_a_socket_is_refused(copy: Callable[..., str], source: Path) -> None:
     os.mkfifo(source / "pipe")
     with pytest.raises(BuildFailed, match="pipe is neither a file nor a directory nor a link"):
         copy()
@@ -133,7 +135,7 @@ def test_a_fifo_or_a_socket_is_refused(copy: Callable[..., str], source: Path):
             copy()
 
 
-def test_a_function_may_have_so_many_files_and_bytes(copy: Callable[..., str], source: Path):
+def test_a_function_may_have_so_many_files_and_bytes(copy: Callable[..., str], source: Path) -> None:
     for name in "abc":
         (source / name).write_bytes(b"x" * 1000)
     copy(max_size=3000, max_files=3)
@@ -143,7 +145,7 @@ def test_a_function_may_have_so_many_files_and_bytes(copy: Callable[..., str], s
         copy(max_size=2999)
 
 
-def test_it_can_be_broken_off(copy: Callable[..., str], source: Path):
+def test_it_can_be_broken_off(copy: Callable[..., str], source: Path) -> None:
     (source / "a").write_text("x")
 
     def check() -> None:
@@ -153,7 +155,7 @@ def test_it_can_be_broken_off(copy: Callable[..., str], source: Path):
         copy(check=check)
 
 
-def test_read_only_is_for_all_and_readable_by_all(tmp_path: Path):
+def test_read_only_is_for_all_and_readable_by_all(tmp_path: Path) -> None:
     top = tmp_path / "top"
     (top / "directory").mkdir(parents=True)
     (top / "directory" / "file").write_text("x")
@@ -167,7 +169,7 @@ def test_read_only_is_for_all_and_readable_by_all(tmp_path: Path):
     remove_tree(top)
 
 
-def test_what_is_in_place_first_stays(tmp_path: Path):
+def test_what_is_in_place_first_stays(tmp_path: Path) -> None:
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "which").write_text(name)

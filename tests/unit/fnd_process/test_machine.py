@@ -59,7 +59,7 @@ def groups(tmp_path: Path) -> dict[str, Path | None]:
     return found
 
 
-def test_nothing_is_said_to_be_in_force_by_what_is_not_there(groups: dict[str, Path | None]):
+def test_nothing_is_said_to_be_in_force_by_what_is_not_there(groups: dict[str, Path | None]) -> None:
     switches = itertools.product((False, True), repeat=5)
     for (sandboxed, users, tools, privileged, filtered), group in itertools.product(switches, groups):
         found = machine(
@@ -87,7 +87,7 @@ def test_nothing_is_said_to_be_in_force_by_what_is_not_there(groups: dict[str, P
                 assert protection.by, protection
 
 
-def test_a_protection_that_is_not_in_force_says_what_would_put_it(groups: dict[str, Path | None]):
+def test_a_protection_that_is_not_in_force_says_what_would_put_it(groups: dict[str, Path | None]) -> None:
     bare = machine(sandboxed=False, users=False, cgroups=None, tools=True, privileged=False, filtered=True)
     by = {protection.name: protection.by for protection in protections(bare) if not protection.in_force}
     assert by["file system"] == "nothing; bubblewrap would, but: no bubblewrap"
@@ -96,7 +96,7 @@ def test_a_protection_that_is_not_in_force_says_what_would_put_it(groups: dict[s
     assert "a process can shed" in by["ending all its processes"]
 
 
-def test_the_kernel_counts_memory_only_where_it_has_the_controller(groups: dict[str, Path | None]):
+def test_the_kernel_counts_memory_only_where_it_has_the_controller(groups: dict[str, Path | None]) -> None:
     said = {}
     for name, group in groups.items():
         found = machine(sandboxed=True, users=True, cgroups=group, tools=True, privileged=True, filtered=True)
@@ -106,7 +106,7 @@ def test_the_kernel_counts_memory_only_where_it_has_the_controller(groups: dict[
     assert said["none"].startswith("watchdog")
 
 
-def test_a_runtime_directory_too_long_for_sockets_is_refused_with_by_how_much(tmp_path: Path):
+def test_a_runtime_directory_too_long_for_sockets_is_refused_with_by_how_much(tmp_path: Path) -> None:
     room = 107 - len("/" + "0" * 26 + "/iofs/phonylsnr.sock")
     fits = Path("/" + "r" * (room - 1))
     inspect(OFF, tmp_path, fits)
@@ -114,7 +114,9 @@ def test_a_runtime_directory_too_long_for_sockets_is_refused_with_by_how_much(tm
         inspect(OFF, tmp_path, Path(f"{fits}x"))
 
 
-def test_no_bubblewrap_is_told_and_refused_where_it_is_required(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_no_bubblewrap_is_told_and_refused_where_it_is_required(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     found = inspect(ProcessSettings(cgroup="off"), tmp_path, Path("/run/x"))
     assert found.sandbox is None
@@ -123,14 +125,14 @@ def test_no_bubblewrap_is_told_and_refused_where_it_is_required(tmp_path: Path, 
         inspect(ProcessSettings(cgroup="off", bubblewrap="require"), tmp_path, Path("/run/x"))
 
 
-def test_a_user_block_is_one_that_no_process_has():
+def test_a_user_block_is_one_that_no_process_has() -> None:
     users = Users.find()
     assert is_container_user(users.first)
     assert is_container_user(users.first + BLOCK_SIZE - 1)
     assert not is_container_user(os.getuid())
 
 
-def test_each_container_has_a_user_and_the_last_one_none():
+def test_each_container_has_a_user_and_the_last_one_none() -> None:
     users = Users(1000)
     taken = [users.take() for _ in range(BLOCK_SIZE)]
     assert len(set(taken)) == BLOCK_SIZE

@@ -10,11 +10,11 @@ import pytest
 from fnd_process.removal import remove_tree
 
 
-def test_what_is_not_there_is_removed(tmp_path: Path):
+def test_what_is_not_there_is_removed(tmp_path: Path) -> None:
     remove_tree(tmp_path / "gone")
 
 
-def test_links_are_removed_and_not_followed(tmp_path: Path):
+def test_links_are_removed_and_not_followed(tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "file").write_text("x")
     top = tmp_path / "top"
@@ -31,7 +31,7 @@ def test_links_are_removed_and_not_followed(tmp_path: Path):
     assert (tmp_path / "kept" / "file").exists()
 
 
-def test_directories_that_deny_access_are_removed(tmp_path: Path):
+def test_directories_that_deny_access_are_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     (top / "a" / "b" / "c").mkdir(parents=True)
     (top / "a" / "b" / "c" / "file").write_text("x")
@@ -41,7 +41,7 @@ def test_directories_that_deny_access_are_removed(tmp_path: Path):
     assert not top.exists()
 
 
-def test_a_tree_deeper_than_a_path_is_long_is_removed(tmp_path: Path):
+def test_a_tree_deeper_than_a_path_is_long_is_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     top.mkdir()
     directory = os.open(top, os.O_RDONLY)
@@ -55,7 +55,7 @@ def test_a_tree_deeper_than_a_path_is_long_is_removed(tmp_path: Path):
     assert not top.exists()
 
 
-def test_names_that_look_like_its_own_are_removed(tmp_path: Path):
+def test_names_that_look_like_its_own_are_removed(tmp_path: Path) -> None:
     top = tmp_path / "top"
     for name in (".0123456789abcdef-0", "a", "-rf"):
         (top / name / "a").mkdir(parents=True)

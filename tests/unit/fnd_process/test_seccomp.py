@@ -46,14 +46,14 @@ def verdict(machine: str, architecture: int, number: int, argument: int = 0) -> 
         ("aarch64", AARCH64, [97, 268, 40, 39, 41, 219, 217, 218, 280, 241, 282, 265, 428, 442]),
     ],
 )
-def test_what_opens_the_kernel_is_refused(machine: str, architecture: int, numbers: list[int]):
+def test_what_opens_the_kernel_is_refused(machine: str, architecture: int, numbers: list[int]) -> None:
     assert {verdict(machine, architecture, number) for number in numbers} == {"EPERM"}
     for absent in (425, 426, 427, 435):
         assert verdict(machine, architecture, absent) == "ENOSYS"
 
 
 @pytest.mark.parametrize(("machine", "architecture", "clone"), [("x86_64", X86_64, 56), ("aarch64", AARCH64, 220)])
-def test_threads_and_processes_can_be_made_and_namespaces_cannot(machine: str, architecture: int, clone: int):
+def test_threads_and_processes_can_be_made_and_namespaces_cannot(machine: str, architecture: int, clone: int) -> None:
     assert verdict(machine, architecture, clone, 17) == ALLOW
     assert verdict(machine, architecture, clone, CLONE_VM | CLONE_THREAD) == ALLOW
     assert verdict(machine, architecture, clone, CLONE_NEWUSER | 17) == "EPERM"
@@ -61,15 +61,15 @@ def test_threads_and_processes_can_be_made_and_namespaces_cannot(machine: str, a
 
 
 @pytest.mark.parametrize("number", [0, 1, 2, 57, 59, 101, 202, 257, 424, 434, 441])
-def test_what_programs_use_is_allowed(number: int):
+def test_what_programs_use_is_allowed(number: int) -> None:
     assert verdict("x86_64", X86_64, number) == ALLOW
 
 
-def test_another_architectures_numbers_mean_nothing():
+def test_another_architectures_numbers_mean_nothing() -> None:
     assert verdict("x86_64", I386, 1) == "ENOSYS"
     assert verdict("x86_64", X86_64, 0x40000000) == "ENOSYS"
     assert verdict("aarch64", X86_64, 1) == "ENOSYS"
 
 
-def test_a_processor_that_is_not_known_has_no_filter():
+def test_a_processor_that_is_not_known_has_no_filter() -> None:
     assert filter_program("riscv64") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,13 +11,13 @@ from fnd.errors import ConfigurationError
 from fnd_process.settings import ProcessSettings, read_settings
 
 
-def test_nothing_need_be_said():
+def test_nothing_need_be_said() -> None:
     assert read_settings({}) == ProcessSettings()
     assert (ProcessSettings().pids, ProcessSettings().open_files) == (50, 350)
 
 
-def test_every_setting_can_be():
-    table = {
+def test_every_setting_can_be() -> None:
+    table: dict[str, Any] = {
         "bubblewrap": "require",
         "cgroup": "off",
         "pids": 7,
@@ -50,7 +51,7 @@ def test_every_setting_can_be():
         ({"extra_paths": ["opt"]}, "plugins.process.extra_paths must be a list of absolute paths"),
     ],
 )
-def test_a_setting_that_cannot_be_is_named(table: dict[str, object], says: str):
+def test_a_setting_that_cannot_be_is_named(table: dict[str, object], says: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         read_settings(table)
     assert caught.value.message.startswith(says)

@@ -14,7 +14,7 @@ from fnd_process.spawner import Spawner
 
 
 class TestSpawner:
-    async def test_runs_everything_in_one_thread_and_tells_what_came_of_it(self):
+    async def test_runs_everything_in_one_thread_and_tells_what_came_of_it(self) -> None:
         with Spawner() as spawner:
             first = await spawner.run(threading.get_ident)
             second = await spawner.run(threading.get_ident)
@@ -22,7 +22,7 @@ class TestSpawner:
             with pytest.raises(ZeroDivisionError):
                 await spawner.run(lambda: 1 // 0)
 
-    async def test_what_is_cancelled_before_its_turn_never_runs(self):
+    async def test_what_is_cancelled_before_its_turn_never_runs(self) -> None:
         ran: list[str] = []
         go = threading.Event()
         with Spawner() as spawner:
@@ -44,7 +44,7 @@ class TestSpawner:
             await spawner.run(lambda: ran.append("third"))
         assert ran == ["third"]
 
-    async def test_what_is_cancelled_once_it_runs_is_waited_for_and_its_result_not_lost(self):
+    async def test_what_is_cancelled_once_it_runs_is_waited_for_and_its_result_not_lost(self) -> None:
         running, go = threading.Event(), threading.Event()
         results: list[str] = []
 
@@ -67,7 +67,7 @@ class TestSpawner:
 
 
 class TestKeyedLock:
-    async def test_lets_one_at_a_time_do_something_about_a_key(self, autojump_clock: trio.testing.MockClock):
+    async def test_lets_one_at_a_time_do_something_about_a_key(self, autojump_clock: trio.testing.MockClock) -> None:
         lock = KeyedLock()
         order: list[str] = []
 
@@ -86,7 +86,7 @@ class TestKeyedLock:
         assert order.index("a out") < order.index("b in")
         assert order.index("c in") < order.index("a out")
 
-    async def test_forgets_keys_that_nobody_holds_also_when_one_who_waits_is_cancelled(self):
+    async def test_forgets_keys_that_nobody_holds_also_when_one_who_waits_is_cancelled(self) -> None:
         lock = KeyedLock()
         async with lock.of("x"):
             with trio.move_on_after(0):
@@ -97,7 +97,7 @@ class TestKeyedLock:
 
 
 class TestSurroundingNursery:
-    async def test_what_its_body_raises_comes_out_as_it_is(self):
+    async def test_what_its_body_raises_comes_out_as_it_is(self) -> None:
         ended: list[str] = []
 
         async def task() -> None:
@@ -116,14 +116,14 @@ class TestSurroundingNursery:
                     nursery.cancel_scope.cancel()
         assert ended == ["task"]
 
-    async def test_cancellation_passes_through(self):
+    async def test_cancellation_passes_through(self) -> None:
         with trio.CancelScope() as scope:
             async with surrounding_nursery():
                 scope.cancel()
                 await trio.lowlevel.checkpoint()
         assert scope.cancelled_caught
 
-    async def test_what_its_tasks_raise_ends_the_body(self):
+    async def test_what_its_tasks_raise_ends_the_body(self) -> None:
         async def task() -> None:
             raise ZeroDivisionError
 

@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from fnd_process import watchdog
+from fnd_process.processes import Census
 from fnd_process.watchdog import LONGEST, SHORTEST, SOCKET_FILES, Watchdog, Watched
 
 MIB = 1 << 20
@@ -25,7 +26,7 @@ class StubTree:
     def __init__(self) -> None:
         self.killed = 0
 
-    def members(self) -> list[int]:
+    def members(self, census: Census | None = None) -> list[int]:
         return []
 
     def scratch(self) -> Sequence[Path]:
@@ -61,20 +62,20 @@ class Case:
         self.watched = Watched(tree=self.tree, memory=memory, report=self.reasons.append, **{**defaults, **fields})
 
 
-def test_one_over_its_limit_is_killed_once_and_that_is_told(tmp_path: Path, uses: list[int]):
+def test_one_over_its_limit_is_killed_once_and_that_is_told(tmp_path: Path, uses: list[int]) -> None:
     case = Case(tmp_path)
     uses[:] = [100 * MIB, 101 * MIB]
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 0
-    case.watched.look()
-    case.watched.look()
+    case.watched.look(Census())
+    case.watched.look(Census())
     assert case.tree.killed == 1
     assert case.reasons == ["memory limit of 100 MiB exceeded: 101 MiB were in use"]
 
 
 def test_the_nearer_the_limit_and_the_faster_it_grows_the_sooner_it_is_looked_at_again(
     tmp_path: Path, uses: list[int], monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
     case = Case(tmp_path)
@@ -82,7 +83,7 @@ def test_the_nearer_the_limit_and_the_faster_it_grows_the_sooner_it_is_looked_at
     for used in (10, 10, 30, 60, 90, 90):
         now[0] += 0.1
         uses[:] = [used * MIB]
-        pauses.append(case.watched.look())
+        pauses.append(case.watched.look(Census()))
     assert pauses[1:] == [
         LONGEST,
         pytest.approx(70 / 200 / 2),  # 70 MiB are left, and it takes 200 MiB/s: half of that time
@@ -92,53 +93,53 @@ def test_the_nearer_the_limit_and_the_faster_it_grows_the_sooner_it_is_looked_at
     ]
 
 
-def test_slow_growth_does_not_put_the_next_look_off(tmp_path: Path, uses: list[int]):
+def test_slow_growth_does_not_put_the_next_look_off(tmp_path: Path, uses: list[int]) -> None:
     case = Case(tmp_path)
     uses[:] = [4096, 8192]
-    case.watched.look()
-    assert case.watched.look() <= LONGEST
+    case.watched.look(Census())
+    assert case.watched.look(Census()) <= LONGEST
 
 
-def test_one_that_is_paused_or_finished_with_is_not_looked_at(tmp_path: Path, uses: list[int]):
+def test_one_that_is_paused_or_finished_with_is_not_looked_at(tmp_path: Path, uses: list[int]) -> None:
     case = Case(tmp_path)
     uses[:] = [200 * MIB]
     case.watched.paused = True
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 0
     case.watched.paused = False
     case.watched.finish()
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 0
 
 
-def test_memory_that_the_kernel_counts_is_not_looked_at(tmp_path: Path, uses: list[int]):
+def test_memory_that_the_kernel_counts_is_not_looked_at(tmp_path: Path, uses: list[int]) -> None:
     case = Case(tmp_path, memory=None)
     uses[:] = [200 * MIB]
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 0
 
 
-def test_the_directory_for_sockets_is_for_sockets(tmp_path: Path, uses: list[int]):
+def test_the_directory_for_sockets_is_for_sockets(tmp_path: Path, uses: list[int]) -> None:
     case = Case(tmp_path)
     for number in range(SOCKET_FILES):
         (tmp_path / str(number)).touch()
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 0
     (tmp_path / "one more").touch()
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 1
     assert case.reasons == ["more than 64 files or 1 MiB in the directory for its socket"]
 
 
-def test_a_temporary_directory_on_the_disk_has_its_size(tmp_path: Path, uses: list[int]):
+def test_a_temporary_directory_on_the_disk_has_its_size(tmp_path: Path, uses: list[int]) -> None:
     (tmp_path / "sockets").mkdir()
     (tmp_path / "temporary").mkdir()
     case = Case(tmp_path / "sockets", temporary=tmp_path / "temporary", temporary_size=2 * MIB)
     (tmp_path / "temporary" / "file").write_bytes(os.urandom(MIB))
-    case.watched.look()
+    case.watched.look(Census())
     assert case.tree.killed == 0
     (tmp_path / "temporary" / "more").write_bytes(os.urandom(2 * MIB))
-    case.watched.look()
+    case.watched.look(Census())
     assert case.reasons == ["more than 20000 files or 2 MiB in its temporary directory"]
 
 
@@ -167,7 +168,7 @@ def no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def test_it_looks_soon_then_as_often_as_it_is_told_and_not_without_containers(
     autojump_clock: trio.testing.MockClock, no_threads: None, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(watchdog, "_look_at", lambda containers: (min(each.look() for each in containers), 0.0))
     dog = Watchdog(trio.CapacityLimiter(1))
     async with trio.open_nursery() as nursery:
@@ -192,7 +193,7 @@ async def test_it_looks_soon_then_as_often_as_it_is_told_and_not_without_contain
 
 async def test_looking_takes_no_more_than_its_share(
     autojump_clock: trio.testing.MockClock, no_threads: None, monkeypatch: pytest.MonkeyPatch
-):
+) -> None:
     monkeypatch.setattr(watchdog, "_look_at", lambda containers: (containers[0].look(), 0.2))
     dog = Watchdog(trio.CapacityLimiter(1))
     async with trio.open_nursery() as nursery:
