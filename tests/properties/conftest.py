@@ -8,6 +8,6 @@ from hypothesis import HealthCheck, settings
 
 _UNTIMED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 
-settings.register_profile("test", _UNTIMED, max_examples=100, stateful_step_count=60, derandomize=True)
+settings.register_profile("test", _UNTIMED, max_examples=100, stateful_step_count=50, derandomize=True)
 settings.register_profile("fuzz", _UNTIMED, max_examples=20_000, stateful_step_count=150, print_blob=True)
 settings.load_profile("fuzz" if os.environ.get("FND_FUZZ") == "1" else "test")

@@ -32,6 +32,8 @@ from fnd.dispatch import (
 
 MEMORY = 1000
 _ENDED = (SlotState.STOPPING, SlotState.STOPPED)
+_LIVE = (SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY)
+_MOVING = (SlotState.LAUNCHING, SlotState.BUSY, SlotState.STOPPING)
 
 
 @attrs.define(eq=False, repr=False)
@@ -86,6 +88,8 @@ class DispatchMachine(RuleBasedStateMachine):
         self.states: dict[Slot, SlotState] = {}
         self.ending = False
         """Whether the present event may stop idle containers in any order."""
+        self.new_pool(PoolSettings(memory=100, idle_timeout=10.0))
+        self.new_pool(PoolSettings(memory=300, idle_timeout=10.0))
 
     # What the model makes of an event and its actions.
 
@@ -183,39 +187,43 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule(
         memory=st.sampled_from([100, 100, 300, 1000, 1001]),
         hot=st.sampled_from([True, True, False]),
-        min_warm=st.sampled_from([0, 0, 0, 2]),
+        min_warm=st.sampled_from([0, 0, 2]),
         most=st.sampled_from([None, None, 1, 3]),
     )
     def add_pool(self, memory: int, hot: bool, min_warm: int, most: int | None) -> None:
-        settings = PoolSettings(memory=memory, idle_timeout=10.0, hot=hot, min_warm=min_warm, max_containers=most)
+        self.new_pool(
+            PoolSettings(memory=memory, idle_timeout=10.0, hot=hot, min_warm=min_warm, max_containers=most)
+        )  # fmt: skip
+
+    def new_pool(self, settings: PoolSettings) -> None:
         key = next(self.numbers)
         pool = self.happen(lambda: self.dispatch.pool(key, settings))
         self.models[pool] = ModelPool(pool)
 
-    @precondition(lambda self: self.models)
-    @rule(data=st.data())
-    def find_pool(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), retires=st.booleans())
+    def find_or_retire_pool(self, data: st.DataObject, retires: bool) -> None:
         pool = data.draw(st.sampled_from(list(self.models)))
+        if retires:
+            self.happen(lambda: self.dispatch.retire(pool, self.now), ends=True)
+            assert not self.models[pool].idle
+            return
         known = pool in self.dispatch.pools.values()
         found = self.happen(lambda: self.dispatch.pool(pool.key, pool.settings))
         assert (found is pool) == known
         self.models.setdefault(found, ModelPool(found))
 
-    @precondition(lambda self: len(self.models) > 3)
-    @rule(data=st.data())
-    def retire(self, data: st.DataObject) -> None:
-        pool = data.draw(st.sampled_from(list(self.models)))
-        self.happen(lambda: self.dispatch.retire(pool, self.now), ends=True)
-        assert not self.models[pool].idle
-
     # Events about calls.
 
-    @precondition(lambda self: self.models)
     @rule(data=st.data(), number=st.sampled_from([1, 1, 2, 5]))
     def arrive(self, data: st.DataObject, number: int) -> None:
         model = data.draw(st.sampled_from(list(self.models.values())))
         for call in itertools.islice(self.numbers, number):
             self.arrive_one(model, call)
+
+    @rule(data=st.data())
+    def arrive_everywhere(self, data: st.DataObject) -> None:
+        for model in data.draw(st.permutations(list(self.models.values()))):
+            self.arrive_one(model, next(self.numbers))
 
     def arrive_one(self, model: ModelPool, call: int) -> None:
         def event() -> None:
@@ -236,14 +244,16 @@ class DispatchMachine(RuleBasedStateMachine):
         assert len(model.line) <= self.limits.max_waiting
 
     @precondition(lambda self: any(model.line for model in self.models.values()))
-    @rule(data=st.data())
-    def leave(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), everybody=st.booleans())
+    def leave(self, data: st.DataObject, everybody: bool) -> None:
         model = data.draw(st.sampled_from([model for model in self.models.values() if model.line]))
-        call = data.draw(st.sampled_from(model.line))
-        assert self.dispatch.why(call) is not None
-        model.line.remove(call)
-        self.over.add(call)
-        self.happen(lambda: self.dispatch.gone(call, self.now))
+        for call in list(model.line) if everybody else [data.draw(st.sampled_from(model.line))]:
+            if call in model.line:  # an earlier one's leaving may have led to its rejection
+                assert self.dispatch.why(call) is not None
+                model.line.remove(call)
+                self.over.add(call)
+            self.happen(lambda call=call: self.dispatch.gone(call, self.now))  # type: ignore[misc]
+            assert self.dispatch.why(call) is None
 
     @precondition(lambda self: self.over)
     @rule(data=st.data())
@@ -252,49 +262,80 @@ class DispatchMachine(RuleBasedStateMachine):
         self.happen(lambda: self.dispatch.gone(call, self.now))
         assert self.dispatch.why(call) is None
 
-    @precondition(lambda self: self.all_slots(SlotState.BUSY))
-    @rule(data=st.data(), reusable=st.sampled_from([True, True, True, False]))
-    def finish(self, data: st.DataObject, reusable: bool) -> None:
-        self.finish_one(self.some(data, self.all_slots(SlotState.BUSY)), reusable)
-
-    def finish_one(self, slot: Slot, reusable: bool) -> None:
-        model = self.models[slot.pool]
-        del model.busy[slot]
-        waiters = bool(model.line)
-        keeps = reusable and model.pool.settings.hot and not model.pool.ending
-        if keeps and not waiters:
-            model.idle.append(slot)
-        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now))
-        assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
-
-    @precondition(lambda self: self.orphans)
-    @rule(data=st.data())
-    def finish_after_exit(self, data: st.DataObject) -> None:
-        slot = self.some(data, list(self.orphans))
-        assert slot.call == self.orphans.pop(slot)
-        self.happen(lambda: self.dispatch.finished(slot, False, self.now))
-        assert slot.call is None
-
     # Events about containers.
 
-    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING))
+    @precondition(lambda self: self.all_slots(*_MOVING))
     @rule(data=st.data())
-    def ready(self, data: st.DataObject) -> None:
-        self.ready_one(self.some(data, self.all_slots(SlotState.LAUNCHING)))
+    def proceed(self, data: st.DataObject) -> None:
+        """One container does what it is about to: becomes ready, gives its call's answer, is gone."""
+        self.proceed_one(self.some(data, self.all_slots(*_MOVING)))
+
+    @precondition(lambda self: self.all_slots(*_MOVING))
+    @rule()
+    def all_proceed(self) -> None:
+        for slot in self.all_slots(*_MOVING):
+            self.proceed_one(slot)
+
+    def proceed_one(self, slot: Slot) -> None:
+        match slot.state:
+            case SlotState.LAUNCHING:
+                self.ready_one(slot)
+            case SlotState.BUSY:
+                self.finish_one(slot, True)
+            case SlotState.STOPPING:
+                self.stopped_one(slot)
+            case _:
+                pass
 
     def ready_one(self, slot: Slot) -> None:
         model = self.models[slot.pool]
         model.launching.remove(slot)
-        if not model.line and not model.pool.ending:
+        keeps = not model.line and not model.pool.ending
+        if keeps:
             model.idle.append(slot)
         self.happen(lambda: self.dispatch.ready(slot, self.now))
         assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
+
+    @precondition(lambda self: self.all_slots(SlotState.BUSY))
+    @rule(data=st.data())
+    def finish_not_reusable(self, data: st.DataObject) -> None:
+        self.finish_one(self.some(data, self.all_slots(SlotState.BUSY)), False)
+
+    def finish_one(self, slot: Slot, reusable: bool) -> None:
+        model = self.models[slot.pool]
+        del model.busy[slot]
+        serves_on = reusable and model.pool.settings.hot
+        if serves_on and not model.line and not model.pool.ending:
+            model.idle.append(slot)
+        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now))
+        assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
+        assert serves_on or slot in model.stopping, "a container was used again that must not be"
+
+    def stopped_one(self, slot: Slot) -> None:
+        self.models[slot.pool].stopping.remove(slot)
+        self.happen(lambda: self.dispatch.stopped(slot, self.now))
+        assert slot.state is SlotState.STOPPED
 
     @precondition(lambda self: self.all_slots(SlotState.LAUNCHING))
     @rule(data=st.data(), retry=st.sampled_from([True, True, False]))
     def launch_fails(self, data: st.DataObject, retry: bool) -> None:
         slot = self.some(data, self.all_slots(SlotState.LAUNCHING))
         self.end(slot, lambda: self.dispatch.launch_failed(slot, "no such image", self.now, retry=retry))
+
+    @precondition(lambda self: self.all_slots(*_LIVE))
+    @rule(data=st.data(), notice=st.booleans())
+    def die(self, data: st.DataObject, notice: bool) -> None:
+        """A container ends by itself, whatever it does, or is gone without any notice before."""
+        slot = self.some(data, self.all_slots(*_LIVE))
+        if notice:
+            self.end(slot, lambda: self.dispatch.exited(slot, self.now))
+            return
+
+        def event() -> None:
+            self.models[slot.pool].stopping.remove(slot)
+            self.dispatch.stopped(slot, self.now)
+
+        self.end(slot, event)
 
     def end(self, slot: Slot, event: Callable[[], None]) -> None:
         """The slot's container ends without being asked to."""
@@ -305,33 +346,13 @@ class DispatchMachine(RuleBasedStateMachine):
         model.stopping.append(slot)
         self.happen(event)
 
-    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
-    @rule(data=st.data())
-    def exit(self, data: st.DataObject) -> None:
-        slot = self.some(data, self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
-        self.end(slot, lambda: self.dispatch.exited(slot, self.now))
-
-    @precondition(lambda self: self.all_slots(SlotState.STOPPING))
-    @rule(data=st.data())
-    def stopped(self, data: st.DataObject) -> None:
-        self.stopped_one(self.some(data, self.all_slots(SlotState.STOPPING)))
-
-    def stopped_one(self, slot: Slot) -> None:
-        self.models[slot.pool].stopping.remove(slot)
-        self.happen(lambda: self.dispatch.stopped(slot, self.now))
-        assert slot.state is SlotState.STOPPED
-
-    @precondition(lambda self: self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
-    @rule(data=st.data())
-    def vanish(self, data: st.DataObject) -> None:
-        """Gone without any notice before."""
-        slot = self.some(data, self.all_slots(SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY))
-
-        def event() -> None:
-            self.models[slot.pool].stopping.remove(slot)
-            self.dispatch.stopped(slot, self.now)
-
-        self.end(slot, event)
+    @precondition(lambda self: self.orphans)
+    @rule(data=st.data(), reusable=st.booleans())
+    def finish_after_exit(self, data: st.DataObject, reusable: bool) -> None:
+        slot = self.some(data, list(self.orphans))
+        assert slot.call == self.orphans.pop(slot)
+        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now))
+        assert slot.call is None
 
     @precondition(lambda self: any(state in _ENDED for state in self.states.values()))
     @rule(data=st.data(), event=st.sampled_from(["ready", "failed", "exited", "stopped", "expire"]))
@@ -355,19 +376,24 @@ class DispatchMachine(RuleBasedStateMachine):
         assert (slot.state, self.dispatch.capacity.memory.reserved) == before
 
     @precondition(lambda self: self.all_slots(SlotState.IDLE))
-    @rule(data=st.data())
-    def expire(self, data: st.DataObject) -> None:
-        slot = self.some(data, self.all_slots(SlotState.IDLE))
-        model = self.models[slot.pool]
-        due = self.now >= self.dispatch.idle_deadline(slot)
-        spared = len(model.idle) + len(model.busy) <= slot.pool.settings.min_warm
-        expired = self.happen(lambda: self.dispatch.expire(slot, self.now))
-        assert expired == (due and not spared)
-        if expired:
-            model.idle.remove(slot)
-            model.stopping.append(slot)
-        else:
-            assert self.dispatch.idle_deadline(slot) > self.now
+    @rule(seconds=st.sampled_from([0.0, 9.9, 10.0]))
+    def idle_containers_expire(self, seconds: float) -> None:
+        if seconds:
+            self.time_passes(seconds)
+        for slot in self.all_slots(SlotState.IDLE):
+            model = self.models[slot.pool]
+            if slot not in model.idle:
+                continue  # evicted since
+            due = self.now >= self.dispatch.idle_deadline(slot)
+            assert due == (self.now >= slot.since + 10.0) or slot.spared_at > slot.since
+            spared = len(model.idle) + len(model.busy) <= slot.pool.settings.min_warm
+            expired = self.happen(lambda slot=slot: self.dispatch.expire(slot, self.now))  # type: ignore[misc]
+            assert expired == (due and not spared)
+            if expired:
+                model.idle.remove(slot)
+                model.stopping.append(slot)
+            else:
+                assert self.dispatch.idle_deadline(slot) > self.now
 
     # Time.
 
@@ -411,6 +437,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 len(model.idle), len(model.busy), len(model.launching),
             )  # fmt: skip
             assert pool.line.length == len(model.line)
+            assert abs(pool.meter.began - sum(slot.since for slot in model.busy)) < 1e-6, "ages are wrong"
 
     @invariant()
     def nobody_waits_for_what_is_there(self) -> None:
@@ -445,6 +472,19 @@ class DispatchMachine(RuleBasedStateMachine):
                 assert backing_off or pool.promised or pool.claim is not None, "a pool was forgotten in its need"
                 if pool.claim is not None:
                     assert limit.in_flight or self.dispatch.capacity.memory.reserved, "it waits for nothing"
+
+    @invariant()
+    def memory_at_hand_is_not_withheld(self) -> None:
+        """The pool that is in need for longest launches if it can, whoever claimed memory before and has gone."""
+        needy = [model for model in self.models.values() if model.needy_since is not None and not model.pool.promised]
+        first = min(needy, key=lambda model: model.needy_since or 0, default=None)
+        if first is None or sum(model.needy_since == first.needy_since for model in needy) > 1:
+            return
+        capacity = self.dispatch.capacity
+        if first.pool.claim is None or any(pool.promised for pool in self.models):
+            return
+        full = capacity.launch_limit.in_flight >= int(capacity.launch_limit.limit)
+        assert full or capacity.memory.free < first.pool.memory, "there is memory, and nobody gets it"
 
     # The end.
 

@@ -62,6 +62,41 @@ def test_memory_that_comes_back_for_a_caller_who_left_goes_to_the_next(bench: Be
     assert bench.assigned() == ["stays"]
 
 
+def known(bench: Bench, pool: Pool, run: float) -> Slot:
+    """Return a busy container of a pool whose calls are known to run for so long."""
+    slot = bench.busy(pool, object())
+    for _ in range(20):
+        bench.now += run
+        bench.dispatch.finished(slot, True, bench.now)
+        assert bench.dispatch.arrive(pool, object(), bench.now) is slot
+    return slot
+
+
+def test_who_leaves_takes_his_claim_along_and_the_next_is_served(bench: Bench) -> None:
+    """Three callers were worth another container, one is not; memory that is too little for it is held no longer."""
+    large, small = bench.pool(memory=500), bench.pool(memory=100)
+    known(bench, small, run=1.0)
+    known(bench, large, run=0.05)
+    for call in range(3):
+        bench.dispatch.arrive(large, call, bench.now)
+    bench.dispatch.arrive(small, "slow", bench.now)
+    assert bench.actions() == []
+    assert bench.dispatch.why("slow") is WaitReason.CAPACITY
+    bench.dispatch.gone(0, bench.now)
+    bench.dispatch.gone(1, bench.now)
+    (slot,) = bench.launches()
+    assert slot.pool is small
+
+
+def test_memory_is_held_no_longer_when_the_last_who_waited_for_it_leaves(bench: Bench) -> None:
+    bench.busy(bench.pool(memory=500), "holder")
+    bench.dispatch.arrive(bench.pool(memory=600), "large", bench.now)
+    bench.dispatch.arrive(bench.pool(memory=500), "small", bench.now)
+    assert bench.actions() == []
+    bench.dispatch.gone("large", bench.now)
+    assert len(bench.launches()) == 1
+
+
 def calls(bench: Bench, slot: Slot, number: int, gap: float) -> None:
     """Let an idle container serve so many calls, each `gap` seconds after the last."""
     for _ in range(number):

@@ -63,6 +63,15 @@ def test_pools_in_excess_are_forgotten_as_soon_as_they_are_empty(small: Bench) -
     assert len(small.dispatch.pools) == 3
 
 
+def test_a_pool_whose_only_caller_left_may_be_forgotten(small: Bench) -> None:
+    small.busy(small.dispatch.pool("holder", PoolSettings(memory=1000, idle_timeout=10.0)), "call")
+    small.dispatch.arrive(small.dispatch.pool("abandoned", SETTINGS), "impatient", small.now)
+    small.dispatch.gone("impatient", small.now)
+    for key in range(3):
+        small.dispatch.pool(key, SETTINGS)
+    assert "abandoned" not in small.dispatch.pools
+
+
 def test_a_call_brings_a_forgotten_pool_back(small: Bench) -> None:
     pool = small.dispatch.pool("a", SETTINGS)
     for key in ("b", "c", "d"):
@@ -116,6 +125,16 @@ def test_a_retired_pools_launch_goes_on_for_who_waits(bench: Bench) -> None:
     assert slot.state is SlotState.LAUNCHING
     bench.dispatch.ready(slot, 0.1)
     assert bench.assigned() == ["call"]
+
+
+def test_a_retired_pools_container_that_its_caller_did_not_wait_for_is_stopped(bench: Bench) -> None:
+    pool = bench.pool()
+    bench.dispatch.arrive(pool, "impatient", 0.0)
+    (slot,) = bench.launches()
+    bench.dispatch.retire(pool, 0.0)
+    bench.dispatch.gone("impatient", 0.05)
+    bench.dispatch.ready(slot, 0.1)
+    assert bench.actions() == [Stop(slot)]
 
 
 def test_a_call_that_still_comes_to_a_retired_pool_is_served_and_leaves_nothing(bench: Bench) -> None:
