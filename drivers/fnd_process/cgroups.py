@@ -31,6 +31,13 @@ class Cgroup:
         self.path: Final = path
         self._memory = memory
 
+    def add(self, pid: int) -> None:
+        """Move a process here, and with it whatever it starts from now on. Raises OSError.
+
+        Takes some 10 ms: the kernel waits until nothing is being forked anywhere.
+        """
+        (self.path / "cgroup.procs").write_text(str(pid))
+
     def freeze(self, frozen: bool) -> None:
         """Stop all processes of the group, or let them run on."""
         (self.path / "cgroup.freeze").write_text("1" if frozen else "0")

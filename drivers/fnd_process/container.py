@@ -107,6 +107,8 @@ class ProcessContainer:
         self._sandboxed = launched.information is not None
         self._descriptors = contextlib.ExitStack()
         self._descriptors.callback(os.close, launched.pidfd)
+        if launched.hold is not None:
+            self._descriptors.callback(os.close, launched.hold)
         self._streams = _open_streams(launched) if start.spec.link is Link.STREAMS else None
         # Until a sandbox says which its first process is, its own are all there are.
         self._tree: Tree = HostTree(
@@ -114,7 +116,7 @@ class ProcessContainer:
             pidfd=launched.pidfd,
             container_id=start.spec.container_id,
             user=None if self._sandboxed else start.user,
-            cgroup=start.cgroup,
+            cgroup=None if self._sandboxed else start.cgroup,
         )
         self._watched: Watched | None = None
 
@@ -181,6 +183,8 @@ class ProcessContainer:
             finally:
                 os.close(information)
             self._hold_first_process(first)
+            if self._launched.hold is not None:
+                await self._in_thread(self._let_start)
         start, settings = self._start, self._workshop.settings
         has_temporary = TEMPORARY in self._workshop.confinement.directories
         self._watched = Watched(
@@ -204,6 +208,19 @@ class ProcessContainer:
             self._tree = SandboxTree(
                 pidfd=self._launched.pidfd, first=first, first_pidfd=pidfd, cgroup=self._start.cgroup
             )
+
+    def _let_start(self) -> None:
+        """Put a sandbox into its control group, and let it start the function. Raises ContainerFailed."""
+        assert self._launched.hold is not None
+        if isinstance(self._tree, SandboxTree) and self._tree.cgroup is not None:
+            try:
+                self._tree.cgroup.add(self._tree.first)
+            except ProcessLookupError:
+                return  # the container has ended already
+            except OSError as error:
+                raise ContainerFailed(f"Container could not be put into its control group: {error}") from error
+        with contextlib.suppress(BrokenPipeError):
+            os.write(self._launched.hold, b"\0")
 
     def _killed_because(self, reason: str) -> None:
         self._reason = reason

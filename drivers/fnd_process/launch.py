@@ -75,6 +75,8 @@ class Launched:
     stderr: int
     information: int | None = None
     """Where bubblewrap says which process is the container's first."""
+    hold: int | None = None
+    """What bubblewrap, all else being done, waits to read from before it starts the command."""
 
 
 class Confinement(Protocol):

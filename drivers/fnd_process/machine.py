@@ -68,6 +68,9 @@ def inspect(settings: ProcessSettings, data_directory: Path, runtime_directory: 
         if users is not None and tools.setpriv is None:
             users, no_users = None, "setpriv (util-linux) does not work here, so functions run as root"
     cgroups, no_cgroups = _find_cgroups(settings, runtime_directory)
+    if cgroups is not None and not is_worthwhile(cgroups, settings, sandboxed=sandbox is not None):
+        cgroups.close()
+        cgroups, no_cgroups = None, "the cgroup v2 here has no memory and pids controllers, so it would only take time"
     return Machine(
         settings=settings,
         sandbox=sandbox,
@@ -168,6 +171,11 @@ def _find_cgroups(settings: ProcessSettings, runtime_directory: Path) -> tuple[C
             'plugins.process.cgroup is "require", but the cgroup v2 here has no memory and pids controllers'
         )
     return cgroups, ""
+
+
+def is_worthwhile(cgroups: Cgroups, settings: ProcessSettings, *, sandboxed: bool) -> bool:
+    """Whether control groups do anything that nothing else does: each start takes longer for them."""
+    return cgroups.memory or cgroups.pids or not sandboxed or settings.cgroup == REQUIRE
 
 
 def _closed(directories: Sequence[Path]) -> Path | None:

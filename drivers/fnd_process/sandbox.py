@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 
 from fnd.errors import ContainerFailed
-from fnd_process.launch import SOCKETS, Launched, Program, Start, container_environment, join, spawn
+from fnd_process.launch import SOCKETS, Launched, Program, Start, container_environment, spawn
 from fnd_process.privileges import MIB, Tools, split_environment
 from fnd_process.processes import MARKER
 from fnd_process.settings import ProcessSettings
@@ -109,8 +109,8 @@ class Sandbox:
 
     @property
     def own_processes(self) -> int:
-        """bubblewrap, outside and inside."""
-        return 2
+        """bubblewrap's inside; the one outside is in no container's books."""
+        return 1
 
     def launch(self, start: Start) -> Launched:
         """Start a container's process. Raises ContainerFailed; then nothing is left of it."""
@@ -130,16 +130,19 @@ class Sandbox:
                 if self.filter is not None:
                     arguments += ["--seccomp", descriptors.holding(self.filter)]
                 arguments += ["--chdir", FUNCTION, "--remount-ro", "/", "--info-fd", descriptors.answered()]
+                if start.cgroup is not None:
+                    # To move a process to its group takes about as long as bubblewrap's own work, and can go on beside.
+                    arguments += ["--block-fd", descriptors.awaited()]
                 command = [self.program, "--args", descriptors.holding(os.fsencode("\0".join(arguments))), "--"]
                 command += [*self._confine(start), *self.tools.set_variables(for_command)]
                 launched = spawn(
                     start,
-                    [*join(start.cgroup), *command, *start.program.sandbox_command],
+                    [*command, *start.program.sandbox_command],
                     {MARKER: start.spec.container_id},
                     directory=Path("/"),
                     pass_on=descriptors.passed,
                 )
-                launched.information = descriptors.keep_answer()
+                launched.information, launched.hold = descriptors.keep()
         except OSError as error:
             raise ContainerFailed(f"Container could not be started: {error}") from error
         return launched
@@ -200,8 +203,13 @@ class _Descriptors(contextlib.ExitStack):
     def __init__(self) -> None:
         super().__init__()
         self.passed: list[int] = []
-        self._answer = contextlib.ExitStack()
-        self._answer_fd = -1
+        self._kept = self.enter_context(contextlib.ExitStack())
+        self._information: int | None = None
+        self._hold: int | None = None
+
+    def _keep(self, fd: int) -> int:
+        self._kept.callback(os.close, fd)
+        return fd
 
     def _pass(self, fd: int) -> str:
         self.callback(os.close, fd)
@@ -218,15 +226,21 @@ class _Descriptors(contextlib.ExitStack):
         return number
 
     def answered(self) -> str:
-        """Return one to write to, whose other end is `keep_answer`'s."""
-        self._answer_fd, told = os.pipe()
-        self.enter_context(self._answer).callback(os.close, self._answer_fd)
-        return self._pass(told)
+        """Return one to write information to."""
+        read, write = os.pipe()
+        self._information = self._keep(read)
+        return self._pass(write)
 
-    def keep_answer(self) -> int:
-        """Return what the caller is to read from, and to close."""
-        self._answer.pop_all()
-        return self._answer_fd
+    def awaited(self) -> str:
+        """Return one to wait at until there is something to read."""
+        read, write = os.pipe()
+        self._hold = self._keep(write)
+        return self._pass(read)
+
+    def keep(self) -> tuple[int | None, int | None]:
+        """Return the other ends of `answered` and `awaited`, if they were asked for; the caller closes them."""
+        self._kept.pop_all()
+        return self._information, self._hold
 
 
 def search_path(program: Program, python: str) -> str:

@@ -23,7 +23,7 @@ def root() -> Iterator[Path]:
     remove_tree(path)
 
 
-@pytest.fixture(params=["sandbox", "host", "host and cgroup"])
+@pytest.fixture(params=["sandbox", "sandbox and cgroup", "host", "host and cgroup"])
 def way(request: pytest.FixtureRequest) -> str:
     """How containers are confined."""
     return str(request.param)

@@ -12,7 +12,7 @@ import pytest
 from fnd.errors import ConfigurationError
 from fnd_process.cgroups import Cgroups
 from fnd_process.host import Host
-from fnd_process.machine import Machine, inspect
+from fnd_process.machine import Machine, inspect, is_worthwhile
 from fnd_process.privileges import Tools
 from fnd_process.protection import protections
 from fnd_process.sandbox import Sandbox
@@ -104,6 +104,16 @@ def test_the_kernel_counts_memory_only_where_it_has_the_controller(groups: dict[
     assert said["full"] == "cgroup v2"
     assert said["bare"].startswith("watchdog")
     assert said["none"].startswith("watchdog")
+
+
+def test_a_control_group_that_counts_nothing_is_not_worth_its_time_in_a_sandbox(groups: dict[str, Path | None]) -> None:
+    worth = {}
+    for name in ("bare", "full"):
+        path = groups[name]
+        assert path is not None
+        found = Cgroups(path, None)
+        worth[name] = tuple(is_worthwhile(found, ProcessSettings(), sandboxed=sandboxed) for sandboxed in (True, False))
+    assert worth == {"bare": (False, True), "full": (True, True)}
 
 
 def test_a_runtime_directory_too_long_for_sockets_is_refused_with_by_how_much(tmp_path: Path) -> None:
