@@ -117,9 +117,11 @@ class Cgroups:
             path = own / _name(runtime_directory)
             path.mkdir(exist_ok=True)
             if not (path / "cgroup.kill").exists():
+                _leave(path, home)
                 raise CgroupUnavailable("this kernel cannot kill a control group (Linux 5.14 can)")
             _enable(path)
         except OSError as error:
+            _leave(own / _name(runtime_directory), home)
             raise CgroupUnavailable(f"{own} is not the daemon's to use ({error.strerror})") from error
         return cls(path, home)
 
@@ -146,14 +148,7 @@ class Cgroups:
 
     def close(self) -> None:
         """Remove what `open` made, and move the daemon back to where it was. Never fails."""
-        with contextlib.suppress(OSError):
-            self.path.rmdir()
-            if self._home is not None:
-                own = self._home.parent
-                for controller in (own / "cgroup.subtree_control").read_text().split():
-                    (own / "cgroup.subtree_control").write_text(f"-{controller}")
-                (own / "cgroup.procs").write_text(str(os.getpid()))
-                self._home.rmdir()
+        _leave(self.path, self._home)
 
 
 def _own_group() -> Path:
@@ -185,6 +180,20 @@ def _move_in(own: Path, home: Path) -> None:
         )
     home.mkdir(exist_ok=True)
     (home / "cgroup.procs").write_text(str(os.getpid()))
+
+
+def _leave(path: Path, home: Path | None) -> None:
+    """Remove the containers' group, if none is in it, and move the daemon back from `home`. Never fails."""
+    with contextlib.suppress(OSError):
+        if path.exists():
+            path.rmdir()
+        if home is None or not home.exists():
+            return
+        own = home.parent
+        for controller in (own / "cgroup.subtree_control").read_text().split():
+            (own / "cgroup.subtree_control").write_text(f"-{controller}")
+        (own / "cgroup.procs").write_text(str(os.getpid()))
+        home.rmdir()
 
 
 def _enable(group: Path) -> None:

@@ -24,6 +24,7 @@ def protections(machine: Machine) -> Sequence[Protection]:
         _temporary_files(machine),
         _killing(machine),
         _parent_death(machine),
+        _installing(),
     )
 
 
@@ -132,3 +133,11 @@ def _parent_death(machine: Machine) -> Protection:
     if machine.host.tools.setpriv is not None:
         return Protection(name, False, f"the kernel, for a function's first process only; {rest}")
     return Protection(name, False, f"nothing; setpriv (util-linux) would, but is not there or does not work; {rest}")
+
+
+def _installing() -> Protection:
+    return Protection(
+        "installing what functions require",
+        False,
+        "nothing: pip, and packages built from source, run as the daemon does; who may deploy may do what it may",
+    )
