@@ -52,7 +52,6 @@ mount -o remount,bind,ro /proc/sys
 umount -R /sys/fs/cgroup
 mount -o remount,bind,ro /sys
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-"$PYTHON" -c "$LOOPBACK_UP"
 number=0
 for path in "$@"; do
     mkdir -p "$path"
@@ -61,6 +60,7 @@ for path in "$@"; do
     umount /run/kept/$number
     number=$((number + 1))
 done
+"$PYTHON" -c "$LOOPBACK_UP"
 
 mkdir -p /run/systemd/system /run/systemd/journald.conf.d
 for unit in $STOCK_UNITS; do ln -s /lib/systemd/system/$unit /run/systemd/system/; done
