@@ -201,7 +201,7 @@ class CallRequest:
     target: bytes
     """What was asked for, as it came: a path and a query, or an absolute URL."""
     headers: list[tuple[bytes, bytes]]
-    """The caller's, names as they came, less hop-by-hop ones."""
+    """All of the caller's, names as they came; hop-by-hop ones are the codec's to drop. Not to be changed in place."""
     body: RequestBody
     deadline: float
     """Unix time, seconds."""
@@ -224,7 +224,8 @@ class CallResponse(Protocol):
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The function's; `Fn-Http-Status` and `Fn-Http-H-*` as an FDK sends them.
 
-        Less those that are fnd's to say: hop-by-hop and framing ones, Date, Fn-Call-Id, Fnd-Timing, Fnd-Container.
+        Less those that are fnd's to say: hop-by-hop and framing ones, Date, Fn-Call-Id, Fnd-Timing, Fnd-Container. Not
+        changed once it is given: answers whose head is the same may share one list.
         """
 
     @property

@@ -51,6 +51,8 @@ class AnswerWriter(Alarm):
         "_answer",
         "_chunked",
         "_closing",
+        "_known_headers",
+        "_known_lines",
         "_left",
         "_request",
         "_sock",
@@ -70,6 +72,8 @@ class AnswerWriter(Alarm):
         self._request: Request | None = None
         self._answer = _DONE
         self._closing = False
+        self._known_headers: Headers | None = None
+        self._known_lines = b""
         self._chunked = False
         self._left: int | None = None
         self._until_close = False
@@ -153,7 +157,10 @@ class AnswerWriter(Alarm):
             raise RuntimeError("the request is answered already")
         self._answer = _STARTED
         if headers:
-            lines = b"%b\r\n%b" % (b"\r\n".join(map(b": ".join, headers)), lines)
+            if headers is not self._known_headers:
+                self._known_headers = headers
+                self._known_lines = b"\r\n".join(map(b": ".join, headers))
+            lines = b"%b\r\n%b" % (self._known_lines, lines)
         if self._closing:
             end = b"Connection: close\r\n\r\n"
         elif self._request is not None and self._request.version == "1.0":

@@ -13,6 +13,7 @@ import attrs
 import httptools
 
 from fnd import errors
+from fnd.http.heads import RequestHead, remember_request
 
 if TYPE_CHECKING:
     from fnd.http.connection import Connection
@@ -97,6 +98,7 @@ class RequestParser:
     """
 
     __slots__ = (
+        "_again",
         "_connection",
         "_fed",
         "_headers",
@@ -115,6 +117,7 @@ class RequestParser:
     def __init__(self, connection: Connection, limits: RequestLimits) -> None:
         self._connection = connection
         self._limits = limits
+        self._again: RequestHead | None = None
         self._parser = httptools.HttpRequestParser(self)
         self._surely_few = min(_SURELY_FEW, limits.header)
         self._fed = 0
@@ -137,11 +140,45 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Take what has arrived, when nothing is left of what came before."""
-        if len(data) <= _SLICE:
+        before = self.current
+        again = self._again
+        if again is not None and len(data) == again.size and data.startswith(again.data):
+            self._take_again(again, data)
+        elif len(data) <= _SLICE:
             self._parse(data)
+            self._again = self._remembered(data) if before.complete else None
         else:
+            self._again = None
             self.unfed = memoryview(data)
             self.advance()
+
+    def _take_again(self, head: RequestHead, data: bytes) -> None:
+        """Take a request that is what the parser would make of it, because it was made of the same head before."""
+        self.current = request = Request(self._connection)
+        request.method = head.method
+        request.target = head.target
+        request.headers = head.headers
+        request.length = request.received = head.length
+        request.complete = True
+        if head.length:
+            request._chunks.append(data[-head.length :])
+        self.ready.append(request)
+
+    def _remembered(self, data: bytes) -> RequestHead | None:
+        """Return the head of `data`, to be kept in mind, if that is one whole request, and another may follow it."""
+        request = self.current
+        if (
+            request.complete
+            and len(self.ready) == 1
+            and self.ready[0] is request
+            and request.length is not None
+            and request.keep_alive
+            and request.version == "1.1"
+            and not request.expects_continue
+            and self.error is None
+        ):
+            return remember_request(data, request.method, request.target, request.headers, request.length)
+        return None
 
     def advance(self) -> None:
         """Parse the next few kilobytes of what has arrived, or all that there is of a body whose length is known."""

@@ -72,9 +72,9 @@ class _Starts:
 _start: Final = _Starts()
 
 
-def _head(request: CallRequest) -> bytes:
-    """Return start line and headers of the request to the function, less framing."""
-    parts = [_start(request.call_id, request.deadline)]
+def _lines(request: CallRequest) -> bytes:
+    """Return the headers of the request to the function that do not change from call to call, less framing."""
+    parts = []
     names = _INVOKED
     if request.through_trigger:
         names = _TRIGGERED
@@ -95,6 +95,8 @@ class HTTPStreamSession:
     def __init__(self, connection: ClientConnection) -> None:
         self._connection = connection
         self._in_order = True
+        self._headers: object = None
+        self._lines = b""
 
     @property
     def reusable(self) -> bool:
@@ -107,11 +109,21 @@ class HTTPStreamSession:
         Raises FunctionError, or the APIError that ended the request's body. Cancelled: not reusable.
         """
         self._in_order = False
-        response = await self._connection.exchange(_head(request), request.body)
+        response = await self._connection.exchange(self._head(request), request.body)
         if response.status != 200:
             await self._fail(response)
         self._in_order = True
         return response
+
+    def _head(self, request: CallRequest) -> bytes:
+        """Return start line and headers of the request to the function, less framing."""
+        start = _start(request.call_id, request.deadline)
+        if request.through_trigger:
+            return start + _lines(request)
+        if request.headers is not self._headers:
+            self._headers = request.headers
+            self._lines = _lines(request)
+        return start + self._lines
 
     async def _fail(self, response: ClientResponse) -> None:
         if response.status not in (502, 504):
