@@ -25,6 +25,7 @@ from fnd.dispatch.statistics import DispatchSnapshot, snapshot
 _IDLE: Final = SlotState.IDLE
 _BUSY: Final = SlotState.BUSY
 _CAPACITY: Final = WaitReason.CAPACITY
+_NEVER: Final = float("inf")
 
 
 class Dispatch:
@@ -41,6 +42,8 @@ class Dispatch:
         self.capacity = Capacity(limits, self.actions)
         self._empty: OrderedDict[Pool, None] = OrderedDict()  # least recently used first
         self._waiters: dict[object, Waiter] = {}
+        self.tick_from = _NEVER
+        """No tick is due before this. It needs no look-up as `next_tick` does, and may be too early after a change."""
         self._wakes: Agenda[Pool] = Agenda()
         self._calls_forgotten = 0
         self._launches_forgotten = 0
@@ -52,7 +55,7 @@ class Dispatch:
             pool = Pool(key, settings, self.limits.cores)
             self._remember(pool)
             if settings.min_warm:
-                self._wakes.put(pool, float("-inf"))
+                self._wake(pool, float("-inf"))
         elif pool in self._empty:
             self._empty.move_to_end(pool)
         return pool
@@ -184,7 +187,7 @@ class Dispatch:
     def idle_deadline(self, slot: Slot) -> float:
         """Return when the container would expire if nothing happened to it; inf unless it is idle."""
         if slot.state is not _IDLE:
-            return float("inf")
+            return _NEVER
         return max(slot.since, slot.spared_at) + slot.pool.idle_timeout
 
     def expire(self, slot: Slot, now: float) -> bool:
@@ -231,12 +234,13 @@ class Dispatch:
         while (first := self._wakes.first()) is not None and first[0] <= now:
             self._wakes.discard(first[1])
             self._review(first[1], now)
+        self.tick_from = self.next_tick
 
     @property
     def next_tick(self) -> float:
         """When `tick` is due next; inf if nothing waits for time to pass. Any event may change it."""
         first = self._wakes.first()
-        return float("inf") if first is None else first[0]
+        return _NEVER if first is None else first[0]
 
     def snapshot(self, now: float) -> DispatchSnapshot:
         """Return everything as it is now; linear in pools and containers, so not for every call."""
@@ -258,7 +262,11 @@ class Dispatch:
     def _line_up(self, pool: Pool, call: object, now: float) -> None:
         if pool.forgotten:
             self._remember(pool)
-        refusal = self._refusal(pool, now)
+        length = pool.line.length
+        if not length:
+            refusal = self._refusal(pool, now)
+        else:  # who stands in the line already was not refused, and nothing has changed since but the line
+            refusal = RejectReason.LINE_FULL if length >= self.limits.max_waiting else None
         if refusal is not None:
             error = pool.failures.error if refusal is RejectReason.LAUNCH_FAILED else None
             self.actions.append(Reject(call, refusal, error))
@@ -268,10 +276,10 @@ class Dispatch:
         assert call not in self._waiters, "a call waits once"
         self._waiters[call] = waiter
         pool.line.append(waiter)
-        if pool.line.length == 1:
+        if not length:
             self._empty.pop(pool, None)
             self._review(pool, now)
-        elif pool.enlarging:
+        elif length >= pool.longest_reviewed and pool.enlarging:
             self._review(pool, now)
         if pool.claim is not None:
             waiter.why = self.capacity.blocked or _CAPACITY
@@ -283,7 +291,7 @@ class Dispatch:
             return RejectReason.DRAINING
         if pool.memory > self.limits.memory:
             return RejectReason.TOO_LARGE
-        if pool.line.length >= self.limits.max_waiting:
+        if self.limits.max_waiting < 1:
             return RejectReason.LINE_FULL
         if self._hopeless(pool, now):
             return RejectReason.LAUNCH_FAILED
@@ -371,6 +379,7 @@ class Dispatch:
         """Something about this pool changed, or time passed: reject, claim, launch, and see when to look again."""
         if pool.line.length and self._hopeless(pool, now):
             self._reject_all(pool, RejectReason.LAUNCH_FAILED, pool.failures.error)
+        pool.longest_reviewed = pool.line.length
         self.capacity.review(pool, now)
         if pool.line.length or pool.settings.min_warm > pool.live:
             if pool.failures.backing_off(now):
@@ -383,6 +392,8 @@ class Dispatch:
         arranged = self._wakes.key(pool)
         if arranged is None or at < arranged:
             self._wakes.put(pool, at)
+            if at < self.tick_from:
+                self.tick_from = at
 
     def _remember(self, pool: Pool) -> None:
         """Take in a pool that is new or was forgotten; beyond `max_pools`, forget the longest unused ones."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Final
 
 from fnd.dispatch.actions import WaitReason
 from fnd.dispatch.chain import Chain, Member
@@ -11,6 +12,9 @@ from fnd.dispatch.launches import LaunchFailures
 from fnd.dispatch.limits import PoolSettings
 from fnd.dispatch.metering import Meter
 from fnd.dispatch.slot import Slot
+
+_BUSY: Final = WaitReason.BUSY
+"""A global: looking a member up through its class costs more than the rest of making a Waiter."""
 
 
 class Waiter(Member):
@@ -22,7 +26,7 @@ class Waiter(Member):
         self.pool = pool
         self.call = call
         self.since = now
-        self.why = WaitReason.BUSY
+        self.why = _BUSY
 
 
 class Pool:
@@ -30,8 +34,8 @@ class Pool:
 
     __slots__ = (
         "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "evicted_use", "failures", "forgotten",
-        "idle", "idle_timeout", "key", "launches", "launching", "line", "memory", "meter", "needed_again", "obstacle",
-        "obstacle_at", "offered", "promised", "retired", "reuses", "settings", "slots",
+        "idle", "idle_timeout", "key", "launches", "launching", "line", "longest_reviewed", "memory", "meter",
+        "needed_again", "obstacle", "obstacle_at", "offered", "promised", "retired", "reuses", "settings", "slots",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, settings: PoolSettings, cores: int) -> None:
@@ -61,6 +65,8 @@ class Pool:
         self.calls_over = 0
         """Calls given to containers that are gone."""
         self.line: Chain[Waiter] = Chain()
+        self.longest_reviewed = 0
+        """How long the line was when it was last decided what to launch."""
         self.meter = Meter(cores)
         self.best_start = 0.0
         self.failures = LaunchFailures()
@@ -72,7 +78,7 @@ class Pool:
         """Seconds from that use to the call that made another launch necessary, the last time this happened."""
         self.offered = False
         """Whether its idle containers stand for eviction already."""
-        self.obstacle = WaitReason.BUSY
+        self.obstacle = _BUSY
         self.obstacle_at = float("-inf")
         """When something last kept it from launching, and what."""
 
@@ -114,7 +120,7 @@ class Pool:
 
     @property
     def enlarging(self) -> bool:
-        """Whether one more waiter may make a difference to what it wants.
+        """Whether a line longer than it was may make a difference to what it wants.
 
         It does not while the pool stands in line for a launch already, nor before its first container is ready.
         Otherwise a look at the means tells; that calls in progress grow old is seen at the next review.

@@ -100,10 +100,10 @@ class AnswerWriter(Alarm):
 
         Raises CallerGone. Cancelled: an unknown part is out, and the connection ends.
         """
-        framing = b"" if status in wire.WITHOUT_BODY else b"Content-Length: %d\r\n" % len(body)
-        data = self._head(status, headers, lines, framing)
-        if framing and not self._is_head():
-            data += body
+        if status in wire.WITHOUT_BODY:
+            data = self._head(status, headers, lines, b"", b"")
+        else:
+            data = self._head(status, headers, lines, b"Content-Length: %d\r\n" % len(body), body)
         sent = self._send_now(data)
         if sent < len(data):
             await self._send_rest(memoryview(data)[sent:])
@@ -127,7 +127,7 @@ class AnswerWriter(Alarm):
         else:
             framing = b"Transfer-Encoding: chunked\r\n"
             self._chunked = True
-        await self._send(self._head(status, headers, lines, framing))
+        await self._send(self._head(status, headers, lines, framing, b""))
 
     async def send_body(self, data: bytes) -> None:
         """Send the next part of the body; returns when the socket has taken it, which is the back-pressure."""
@@ -152,22 +152,24 @@ class AnswerWriter(Alarm):
         """Give up an answer that has begun: the caller sees the connection end before the answer does."""
         self._closing = True
 
-    def _head(self, status: int, headers: Headers, lines: bytes, framing: bytes) -> bytes:
+    def _head(self, status: int, headers: Headers, lines: bytes, framing: bytes, body: bytes) -> bytes:
+        """Return an answer's head, and its body unless only the head was asked for."""
         if self._answer is not _NONE:
             raise RuntimeError("the request is answered already")
         self._answer = _STARTED
-        if headers:
-            if headers is not self._known_headers:
-                self._known_headers = headers
-                self._known_lines = b"\r\n".join(map(b": ".join, headers))
-            lines = b"%b\r\n%b" % (self._known_lines, lines)
+        if headers is not self._known_headers:
+            self._known_headers = headers
+            self._known_lines = b"".join([b"%b: %b\r\n" % header for header in headers])
+        request = self._request
+        end = b""
         if self._closing:
-            end = b"Connection: close\r\n\r\n"
-        elif self._request is not None and self._request.version == "1.0":
-            end = b"Connection: keep-alive\r\n\r\n"
-        else:
-            end = b"\r\n"
-        return b"%b%b%b%b" % (wire.start_of_answer(status), lines, framing, end)
+            end = b"Connection: close\r\n"
+        elif request is not None and request.version == "1.0":
+            end = b"Connection: keep-alive\r\n"
+        if request is not None and request.method == b"HEAD":
+            body = b""
+        start = wire.start_of_answer(status)
+        return b"%b%b%b%b%b\r\n%b" % (start, self._known_lines, lines, framing, end, body)
 
     def _is_head(self) -> bool:
         return self._request is not None and self._request.method == b"HEAD"

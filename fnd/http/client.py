@@ -108,21 +108,29 @@ class ClientConnection:
             self._renew()
         response = self._response = ClientResponse(self)
         self._head_size = 0
-        if body.complete:
-            data = body.first
-            request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
-            try:
-                sent = self._sock.send(request)
-            except (BlockingIOError, InterruptedError):
-                sent = 0
-            except OSError:
-                sent = self._send_anew(request)
-            if sent < len(request):
-                await self._send_rest(request[sent:])
-        else:
+        if not body.complete:
             self._upload = _Upload(self._sock, head, body)
-        while not response.head_complete:
-            await self.advance()
+            while not response.head_complete:
+                await self.advance()
+            return response
+        data = body.first
+        request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
+        try:
+            sent = self._sock.send(request)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            sent = self._send_anew(request)
+        if sent < len(request):
+            await self._send_rest(request[sent:])
+        sock = self._sock
+        try:
+            while not response.head_complete:
+                await trio.lowlevel.wait_readable(sock)
+                self._receive(sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            self._in_order = False
+            raise errors.FunctionResponseLost from error
         return response
 
     def _send_anew(self, request: bytes) -> int:
@@ -171,14 +179,20 @@ class ClientConnection:
         """Wait for more of the answer, sending more of the request meanwhile. For ClientResponse.receive."""
         if self._upload is not None:
             await self._send_until_readable(self._upload)
+        sock = self._sock
         try:
-            await trio.lowlevel.wait_readable(self._sock)
-            data = self._sock.recv(wire.READ_SIZE)
-        except (BlockingIOError, InterruptedError):
-            return
+            await trio.lowlevel.wait_readable(sock)
+            self._receive(sock)
         except (OSError, trio.ClosedResourceError) as error:
             self._in_order = False
             raise errors.FunctionResponseLost from error
+
+    def _receive(self, sock: socket.socket) -> None:
+        """Take what there is to read. Raises OSError, or FunctionError."""
+        try:
+            data = sock.recv(wire.READ_SIZE)
+        except (BlockingIOError, InterruptedError):
+            return
         if data:
             self._feed(data)
         else:

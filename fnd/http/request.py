@@ -140,11 +140,11 @@ class RequestParser:
 
     def feed(self, data: bytes) -> None:
         """Take what has arrived, when nothing is left of what came before."""
-        before = self.current
         again = self._again
         if again is not None and len(data) == again.size and data.startswith(again.data):
             self._take_again(again, data)
         elif len(data) <= _SLICE:
+            before = self.current
             self._parse(data)
             self._again = self._remembered(data) if before.complete else None
         else:

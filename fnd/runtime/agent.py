@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -67,10 +68,8 @@ class Agent:
         self.now: Final[Callable[[], float]] = trio.lowlevel.current_clock().current_time
         """What trio.current_time tells, without its way to the clock."""
         self._ticking = trio.CancelScope()
+        self._ticking_at = inf
         self._refusing = False
-        self._calls_running = 0
-        self._calls_total = 0
-        self._launches_total = 0
 
     # Calls.
 
@@ -94,7 +93,9 @@ class Agent:
         if slot is None:
             return None
         call.taken_at = call.arrived_at
-        return self._begin(call, slot.container)
+        container: ContainerTask = slot.container
+        container.begin(call)
+        return container
 
     async def wait(self, call: Call) -> ContainerTask:
         """Return a container for a call that `take` had none for; then `release` must follow.
@@ -108,26 +109,17 @@ class Agent:
             self._dispatch.gone(call, trio.current_time())
             self._perform()
             raise
-        self._note_wait(call, container)
-        return self._begin(call, container)
-
-    def _begin(self, call: Call, container: ContainerTask) -> ContainerTask:
-        self._calls_running += 1
-        self._calls_total += 1
-        call.pool.calls += 1
+        slot = container.slot
+        call.taken_at = slot.since
+        if slot.calls == 1 and container.ready_at > call.arrived_at:
+            call.cold = True
+            call.launch = container.ready_at - max(container.launched_at, call.arrived_at)
         container.begin(call)
         return container
-
-    def _note_wait(self, call: Call, container: ContainerTask) -> None:
-        call.taken_at = trio.current_time()
-        call.cold = container.calls == 0 and container.ready_at > call.arrived_at
-        if call.cold:
-            call.launch = container.ready_at - max(container.launched_at, call.arrived_at)
 
     def release(self, call: Call, container: ContainerTask) -> None:
         """Give the container back, whatever became of the call."""
         call.answered_at = now = self.now()
-        self._calls_running -= 1
         dispatch = self._dispatch
         dispatch.finished(container.slot, container.end(), now)
         if dispatch.actions:
@@ -168,19 +160,19 @@ class Agent:
     # What dispatch decides.
 
     def _perform(self) -> None:
-        actions = self._dispatch.actions
-        while actions:
-            todo = tuple(actions)
-            actions.clear()
-            for action in todo:
-                self._do(action)
-        if self._dispatch.next_tick < self._ticking.deadline:
-            self._ticking.deadline = self._dispatch.next_tick
+        dispatch = self._dispatch
+        if dispatch.actions:
+            for action in dispatch.actions:
+                if type(action) is Assign:  # nearly all are
+                    action.call.give(action.slot.container)
+                else:
+                    self._do(action)
+            dispatch.actions.clear()
+        if dispatch.tick_from < self._ticking_at:
+            self._ticking.deadline = self._ticking_at = dispatch.tick_from
 
     def _do(self, action: Action) -> None:
         match action:
-            case Assign(call=call, slot=slot):
-                call.give(slot.container)
             case Launch(slot=slot):
                 self._launch(slot)
             case Stop(slot=slot):
@@ -195,7 +187,8 @@ class Agent:
     async def keep_time(self) -> None:
         """Let the dispatcher look at what waits, whenever it asked to; until cancelled."""
         while True:
-            self._ticking = trio.CancelScope(deadline=self._dispatch.next_tick)
+            self._ticking_at = self._dispatch.tick_from
+            self._ticking = trio.CancelScope(deadline=self._ticking_at)
             with self._ticking:
                 await trio.sleep_forever()
             self._dispatch.tick(trio.current_time())
@@ -210,8 +203,6 @@ class Agent:
         log = self._logs.open(container_id, fn.app_id, fn.id)
         container = ContainerTask(self, pool, slot, container_id, log, trio.current_time())
         slot.container = container
-        pool.launches += 1
-        self._launches_total += 1
         self._publish(EventKind.CONTAINER_LAUNCHED, container)
         self._nursery.start_soon(self._run_container, container)
 
@@ -236,7 +227,7 @@ class Agent:
             self._publish(EventKind.LAUNCH_FAILED, container, error=error.message, reason=reason)
             self._dispatch.launch_failed(container.slot, error, now, retry=not isinstance(error, _FINAL))
         else:
-            self._publish(EventKind.CONTAINER_STOPPED, container, calls=container.calls, reason=_reason(container))
+            self._publish(EventKind.CONTAINER_STOPPED, container, calls=container.slot.calls, reason=_reason(container))
         self._dispatch.stopped(container.slot, now)
         self._perform()
 
@@ -277,17 +268,16 @@ class Agent:
     def statistics(self) -> AgentStatistics:
         """Return a snapshot of every pool and of the machine's capacity."""
         now = trio.current_time()
-        memory = self._dispatch.capacity.memory
+        known = self._dispatch.snapshot(now)
         decisions = (*self._dispatch.pools.values(), *self._dispatch.retired)
-        pools = tuple(_pool_statistics(pool, now) for pool in decisions)
         return AgentStatistics(
-            memory_limit=memory.limit,
-            memory_reserved=memory.reserved,
-            calls_running=self._calls_running,
-            calls_waiting=sum(pool.waiting for pool in pools),
-            calls_total=self._calls_total,
-            launches_total=self._launches_total,
-            pools=pools,
+            memory_limit=known.memory_limit,
+            memory_reserved=known.memory_reserved,
+            calls_running=known.running,
+            calls_waiting=known.waiting,
+            calls_total=known.calls,
+            launches_total=known.launches,
+            pools=tuple(_pool_statistics(pool, now) for pool in decisions),
         )
 
 
@@ -310,9 +300,9 @@ def _pool_statistics(decisions: Pool, now: float) -> PoolStatistics:
         idle_timeout=fn.idle_timeout,
         retired=decisions.retired,
         waiting=decisions.line.length,
-        calls=pool.calls,
+        calls=decisions.calls,
         failures=pool.failures,
-        launches=pool.launches,
+        launches=decisions.launches,
         mean_run=meter.mean_run if meter.runs else None,
         mean_start=meter.mean_start if meter.starts else None,
         containers=tuple(_container_statistics(slot, now) for slot in decisions.slots),
@@ -326,7 +316,7 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
         state=slot.state.value,
         age=now - container.launched_at,
         in_state=now - slot.since,
-        calls=container.calls,
+        calls=slot.calls,
         pid=container.container.pid if container.container is not None else None,
         call_id=container.call.id if container.call is not None else "",
     )

@@ -41,7 +41,6 @@ class ContainerTask:
         "_life",
         "_session",
         "call",
-        "calls",
         "container",
         "exit",
         "failure",
@@ -65,7 +64,6 @@ class ContainerTask:
         self.log = log
         self.launched_at = launched_at
         self.ready_at = inf
-        self.calls = 0
         self.call: Call | None = None
         """The call that has it."""
         self.container: Container | None = None
@@ -92,7 +90,6 @@ class ContainerTask:
     def begin(self, call: Call) -> None:
         """A call has it from now on."""
         self.call = call
-        self.calls += 1
         self.log.begin_call(call.id)
 
     def end(self) -> bool:

@@ -37,12 +37,10 @@ class FunctionPool:
     __slots__ = (
         "_environment",
         "_events",
-        "calls",
         "codec",
         "decisions",
         "driver",
         "failures",
-        "launches",
         "timeouts",
         "version",
     )
@@ -62,9 +60,7 @@ class FunctionPool:
         self.codec = codec
         self.timeouts = timeouts
         self._events = events
-        self.calls = 0
         self.failures = 0
-        self.launches = 0
         self._environment = _environment(version)
 
     @property
