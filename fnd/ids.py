@@ -1,7 +1,7 @@
 """Identifiers: 26 characters of Crockford's base 32, sortable by time (the ULID layout), from one generator.
 
-A call gets one on the invocation path, so making one is a format of two cached parts: ten characters of
-millisecond time, ten of randomness drawn once per process, and a six-character counter.
+Ten characters of millisecond time, ten of randomness drawn once per process, and a six-character counter. A call gets
+one on the invocation path, so what does not change with it is kept: the first eight characters for about a second.
 """
 
 from __future__ import annotations
@@ -27,22 +27,25 @@ def _encode(value: int, length: int) -> str:
 class IdGenerator:
     """Makes identifiers unique in this process, and, by 50 random bits, across processes and restarts."""
 
-    __slots__ = ("_counter", "_millisecond", "_prefix", "_random")
+    __slots__ = ("_counter", "_period", "_prefix", "_random")
 
     def __init__(self) -> None:
         self._random = _encode(secrets.randbits(50), 10)
         self._counter = secrets.randbits(20)
-        self._millisecond = -1
+        self._period = -1
         self._prefix = ""
 
     def __call__(self) -> str:
         """Return a new identifier; those of one millisecond sort in the order they were made."""
         millisecond = time.time_ns() // 1_000_000
-        if millisecond != self._millisecond:
-            self._millisecond = millisecond
-            self._prefix = _encode(millisecond, 10) + self._random
+        period = millisecond >> 10
+        if period != self._period:
+            self._period = period
+            self._prefix = _encode(period, 8)
         self._counter = counter = (self._counter + 1) % _COUNTER_LIMIT
-        return self._prefix + _DIGITS[counter >> 20] + _DIGITS[counter >> 10 & 1023] + _DIGITS[counter & 1023]
+        digits = _DIGITS
+        end = digits[counter >> 20] + digits[counter >> 10 & 1023] + digits[counter & 1023]
+        return f"{self._prefix}{digits[millisecond & 1023]}{self._random}{end}"
 
 
 new_id: Final = IdGenerator()

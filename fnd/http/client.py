@@ -219,10 +219,17 @@ class ClientConnection:
         if response.complete:
             self._in_order = False  # more than was asked for
             return
-        begins = not (self._head_size or response.head_complete)
         again = self._again
+        begins = not (self._head_size or response.head_complete)
         if again is not None and len(data) == again.size and begins and data.startswith(again.data):
-            self._take_again(again, data)
+            # What the parser would make of it, because it was made of the same head before.
+            response.status = 200
+            response.headers = again.headers
+            response.length = response.received = again.length
+            response.head_complete = response.complete = True
+            if again.length:
+                response._chunks.append(data[-again.length :])
+            self._last_used = time.monotonic()
             return
         received = response.received
         self._head_size += len(data)
@@ -233,23 +240,12 @@ class ClientConnection:
             raise self._error or errors.InvalidFunctionResponse from error
         if self._response.complete:
             if begins and self._keep_alive and response.length is not None and response.status == 200:
-                self._again = remember_response(data, response.status, response.headers, response.length)
+                self._again = remember_response(data, response.headers, response.length)
         elif response.received != received:
             self._head_size = 0
         elif self._head_size > self._max_header_size:
             self._in_order = False
             raise errors.FunctionHeadersTooLarge
-
-    def _take_again(self, head: ResponseHead, data: bytes) -> None:
-        """Take an answer that is what the parser would make of it, because it was made of the same head before."""
-        response = self._response
-        response.status = head.status
-        response.headers = head.headers
-        response.length = response.received = head.length
-        response.head_complete = response.complete = True
-        if head.length:
-            response._chunks.append(data[-head.length :])
-        self._last_used = time.monotonic()
 
     def _end(self) -> None:
         """The function has closed the connection: the end of a body without a length, else a loss."""

@@ -35,12 +35,11 @@ class RequestHead:
 
 @attrs.frozen(eq=False)
 class ResponseHead:
-    """The head of a response that keeps its connection and declares its body's length."""
+    """The head of a response, 200, that keeps its connection and declares its body's length."""
 
     data: bytes
     size: int
     """Of the whole message, in bytes."""
-    status: int
     headers: Headers
     length: int
 
@@ -60,12 +59,12 @@ def remember_request(data: bytes, method: bytes, target: bytes, headers: Headers
     return known
 
 
-def remember_response(data: bytes, status: int, headers: Headers, length: int) -> ResponseHead | None:
+def remember_response(data: bytes, headers: Headers, length: int) -> ResponseHead | None:
     """Return the head at the start of `data`, a whole message, or None if it is too long to be remembered."""
     head = data[: len(data) - length]
     known = _responses.get(head)
     if known is None and len(head) <= LONGEST:
         if len(_responses) >= MOST:
             _responses.clear()
-        known = _responses[head] = ResponseHead(head, len(data), status, headers, length)
+        known = _responses[head] = ResponseHead(head, len(data), headers, length)
     return known
