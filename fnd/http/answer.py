@@ -13,6 +13,7 @@ import trio
 from fnd import errors
 from fnd.alarms import Alarm, Alarms
 from fnd.http import wire
+from fnd.http.wire import WITHOUT_BODY, start_of_answer
 
 if TYPE_CHECKING:
     from fnd.http.request import Request
@@ -100,7 +101,7 @@ class AnswerWriter(Alarm):
 
         Raises CallerGone. Cancelled: an unknown part is out, and the connection ends.
         """
-        if status in wire.WITHOUT_BODY:
+        if status in WITHOUT_BODY:
             data = self._head(status, headers, lines, b"", b"")
         else:
             data = self._head(status, headers, lines, b"Content-Length: %d\r\n" % len(body), body)
@@ -116,8 +117,8 @@ class AnswerWriter(Alarm):
         """
         self._chunked = self._until_close = False
         self._left = length
-        self._without_body = status in wire.WITHOUT_BODY or self._is_head()
-        if status in wire.WITHOUT_BODY:
+        self._without_body = status in WITHOUT_BODY or self._is_head()
+        if status in WITHOUT_BODY:
             framing = b""
         elif length is not None:
             framing = b"Content-Length: %d\r\n" % length
@@ -168,7 +169,7 @@ class AnswerWriter(Alarm):
             end = b"Connection: keep-alive\r\n"
         if request is not None and request.method == b"HEAD":
             body = b""
-        start = wire.start_of_answer(status)
+        start = start_of_answer(status)
         return b"%b%b%b%b%b\r\n%b" % (start, self._known_lines, lines, framing, end, body)
 
     def _is_head(self) -> bool:

@@ -39,8 +39,9 @@ class ClientResponse:
     complete = False
     received = 0
 
-    def __init__(self, connection: ClientConnection) -> None:
-        self._connection = connection
+    _connection: ClientConnection
+
+    def __init__(self) -> None:
         self._chunks: list[bytes] = []
         self.headers: Headers = []
 
@@ -64,6 +65,30 @@ class ClientResponse:
         return self.first
 
 
+class KnownResponse(ClientResponse):
+    """One that came whole, with a head that came before: what the parser would make of it, without asking it."""
+
+    status = 200
+    head_complete = True
+    complete = True
+    first = b""
+
+    def __init__(self, head: ResponseHead, data: bytes) -> None:
+        self.headers = head.headers
+        self.length = self.received = length = head.length
+        if length:
+            self.first = data[-length:]
+
+    async def receive(self) -> bytes:
+        """Return the body if it was not taken yet, then b""."""
+        data, self.first = self.first, b""
+        return data
+
+
+_NOTHING: Final = ClientResponse()
+"""What has arrived of an answer when nothing has."""
+
+
 class ClientConnection:
     """A connection to one function, opened by `connect` and again when the function has closed it between exchanges."""
 
@@ -78,7 +103,7 @@ class ClientConnection:
         self._max_body_size = max_body_size
         self._sock = connect()
         self._parser = httptools.HttpResponseParser(self)
-        self._response = ClientResponse(self)
+        self._response = ClientResponse()
         self._response.complete = True
         self._upload: _Upload | None = None
         self._keep_alive = True
@@ -106,13 +131,12 @@ class ClientConnection:
         """
         if not (self._keep_alive and body.complete) or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
             self._renew()
-        response = self._response = ClientResponse(self)
-        self._head_size = 0
+        self._response = _NOTHING
         if not body.complete:
             self._upload = _Upload(self._sock, head, body)
-            while not response.head_complete:
+            while not self._response.head_complete:
                 await self.advance()
-            return response
+            return self._response
         data = body.first
         request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
         try:
@@ -125,13 +149,13 @@ class ClientConnection:
             await self._send_rest(request[sent:])
         sock = self._sock
         try:
-            while not response.head_complete:
+            while not self._response.head_complete:
                 await trio.lowlevel.wait_readable(sock)
                 self._receive(sock)
         except (OSError, trio.ClosedResourceError) as error:
             self._in_order = False
             raise errors.FunctionResponseLost from error
-        return response
+        return self._response
 
     def _send_anew(self, request: bytes) -> int:
         """The function had closed the connection, so that nothing of the request has reached it: send it on another."""
@@ -216,20 +240,18 @@ class ClientConnection:
 
     def _feed(self, data: bytes) -> None:
         response = self._response
-        if response.complete:
+        begins = response is _NOTHING
+        if begins:
+            again = self._again
+            if again is not None and len(data) == again.size and data.startswith(again.data):
+                self._response = KnownResponse(again, data)
+                self._last_used = time.monotonic()
+                return
+            response = self._response = ClientResponse()
+            response._connection = self
+            self._head_size = 0
+        elif response.complete:
             self._in_order = False  # more than was asked for
-            return
-        again = self._again
-        begins = not (self._head_size or response.head_complete)
-        if again is not None and len(data) == again.size and begins and data.startswith(again.data):
-            # What the parser would make of it, because it was made of the same head before.
-            response.status = 200
-            response.headers = again.headers
-            response.length = response.received = again.length
-            response.head_complete = response.complete = True
-            if again.length:
-                response._chunks.append(data[-again.length :])
-            self._last_used = time.monotonic()
             return
         received = response.received
         self._head_size += len(data)
@@ -238,7 +260,7 @@ class ClientConnection:
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
             self._in_order = False
             raise self._error or errors.InvalidFunctionResponse from error
-        if self._response.complete:
+        if self._response.complete:  # which the parser's callbacks have set
             if begins and self._keep_alive and response.length is not None and response.status == 200:
                 self._again = remember_response(data, response.headers, response.length)
         elif response.received != received:

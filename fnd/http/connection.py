@@ -178,37 +178,34 @@ class Connection(AnswerWriter):
                 # It came when there was nothing left to cut short.
                 interruption, self._interruption = self._interruption, None
                 return isinstance(interruption, errors.CallerGone)
-            if not await self._serve_request(handler, parser.ready.popleft()):
+            self._request = request = parser.ready.popleft()
+            self._answer = _NONE
+            self._read_deadline = inf
+            self.about = None
+            if not request.keep_alive:
+                self._closing = True
+            if self._hung_up:
                 return True
-
-    async def _serve_request(self, handler: Handler, request: Request) -> bool:
-        """Return whether the connection can go on to the next."""
-        self._request = request
-        self._answer = _NONE
-        self._read_deadline = inf
-        self.about = None
-        if not request.keep_alive:
-            self._closing = True
-        if self._hung_up:
-            return False
-        try:
-            await handler(self, request)
-            if self._answer is _NONE:
-                raise RuntimeError("the request's handler gave no answer")  # noqa: TRY301
-        except errors.APIError as error:
-            await self._answer_error(error)
-        except Exception:
-            _log.exception("request failed", method=request.method.decode(), target=request.target.decode("latin-1"))
-            await self._answer_error(errors.InternalError())
-        self._call_deadline = inf
-        if self._answer is not _DONE:
-            return False
-        if not request.complete and not await self._drain_body(request):
-            return False
-        self._request = None
-        if self._closing and self._parser.unread:
-            await self._linger()
-        return not self._closing
+            # Awaited here and not in a method of its own: each coroutine on the way is gone through at each wake.
+            try:
+                await handler(self, request)
+                if self._answer is _NONE:
+                    raise RuntimeError("the request's handler gave no answer")  # noqa: TRY301
+            except errors.APIError as error:
+                await self._answer_error(error)
+            except Exception:
+                _log.exception(
+                    "request failed", method=request.method.decode(), target=request.target.decode("latin-1")
+                )
+                await self._answer_error(errors.InternalError())
+            self._call_deadline = inf
+            if self._answer is not _DONE or not (request.complete or await self._drain_body(request)):
+                return True
+            self._request = None
+            if self._closing:
+                if parser.unread:
+                    await self._linger()
+                return True
 
     async def _answer_error(self, error: errors.APIError) -> None:
         if self._answer is _NONE and not isinstance(error, errors.CallerGone):
@@ -234,7 +231,9 @@ class Connection(AnswerWriter):
             if idle:
                 if self._closing:
                     return False
-                self._read_by(self._alarms.now() + limits.idle_timeout)
+                self._read_deadline = deadline = self._alarms.now() + limits.idle_timeout
+                if deadline < self.deadline:
+                    self.set_deadline(deadline)
             elif self._read_deadline == inf:
                 self._read_by(trio.current_time() + limits.read_timeout)
             self._waiting_for_head = True

@@ -89,6 +89,27 @@ class Request:
         return None
 
 
+class KnownRequest(Request):
+    """One that came whole, with a head that came before: what the parser would make of it, without asking it."""
+
+    complete = True
+    first = b""
+
+    def __init__(self, connection: Connection, head: RequestHead, data: bytes) -> None:
+        self._connection = connection
+        self.method = head.method
+        self.target = head.target
+        self.headers = head.headers
+        self.length = self.received = length = head.length
+        if length:
+            self.first = data[-length:]
+
+    async def receive(self) -> bytes:
+        """Return the body if it was not taken yet, then b""."""
+        data, self.first = self.first, b""
+        return data
+
+
 class RequestParser:
     """Turns bytes into requests, in order. Its `on_…` methods are httptools' callbacks.
 
@@ -142,7 +163,8 @@ class RequestParser:
         """Take what has arrived, when nothing is left of what came before."""
         again = self._again
         if again is not None and len(data) == again.size and data.startswith(again.data):
-            self._take_again(again, data)
+            self.current = request = KnownRequest(self._connection, again, data)
+            self.ready.append(request)
         elif len(data) <= _SLICE:
             before = self.current
             self._parse(data)
@@ -151,18 +173,6 @@ class RequestParser:
             self._again = None
             self.unfed = memoryview(data)
             self.advance()
-
-    def _take_again(self, head: RequestHead, data: bytes) -> None:
-        """Take a request that is what the parser would make of it, because it was made of the same head before."""
-        self.current = request = Request(self._connection)
-        request.method = head.method
-        request.target = head.target
-        request.headers = head.headers
-        request.length = request.received = head.length
-        request.complete = True
-        if head.length:
-            request._chunks.append(data[-head.length :])
-        self.ready.append(request)
 
     def _remembered(self, data: bytes) -> RequestHead | None:
         """Return the head of `data`, to be kept in mind, if that is one whole request, and another may follow it."""

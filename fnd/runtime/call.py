@@ -24,34 +24,23 @@ class Call:
     Moments are trio times in seconds.
     """
 
-    __slots__ = (
-        "_error",
-        "_task",
-        "answered_at",
-        "arrived_at",
-        "cold",
-        "container",
-        "id",
-        "launch",
-        "pool",
-        "taken_at",
-    )
+    # Most calls leave most of this as it is, so that it need not be set for each.
+    taken_at = 0.0
+    """When a container took it; 0 before."""
+    answered_at = 0.0
+    """When its container was given back; 0 before."""
+    launch = 0.0
+    """How much of the wait its container was being launched for it, seconds."""
+    cold = False
+    """Whether its container was launched while, or because, it waited."""
+    container: ContainerTask | None = None
+    _error: errors.APIError | None = None
+    _task: trio.lowlevel.Task | None = None
 
     def __init__(self, call_id: str, pool: FunctionPool, arrived_at: float) -> None:
         self.id = call_id
         self.pool = pool
         self.arrived_at = arrived_at
-        self.taken_at = 0.0
-        """When a container took it; 0 before."""
-        self.answered_at = 0.0
-        """When its container was given back; 0 before."""
-        self.launch = 0.0
-        """How much of the wait its container was being launched for it, seconds."""
-        self.cold = False
-        """Whether its container was launched while, or because, it waited."""
-        self.container: ContainerTask | None = None
-        self._error: errors.APIError | None = None
-        self._task: trio.lowlevel.Task | None = None
 
     def give(self, container: ContainerTask) -> None:
         """A container takes the call; its task wakes, if it sleeps already."""

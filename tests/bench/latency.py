@@ -10,9 +10,9 @@ from tests.bench.load import Caller
 from tests.bench.stage import FDK, Stage
 
 MOST_ADDED: Final = at_most(1.3)
-_BLOCKS_A_ROUND: Final = 20
-_CALLS_A_BLOCK: Final = 80
-_WARMING: Final = 20
+_BLOCKS_A_ROUND: Final = 5
+_CALLS_A_BLOCK: Final = 300
+_WARMING: Final = 100
 """Calls at the start of each block that do not count: the caches are still full of another way's work."""
 
 

@@ -25,6 +25,8 @@ WARM_SECONDS: Final = 1.5
 SPARE_SECONDS: Final = 15.0
 """How long after its time a load waits for calls that are not answered."""
 _READ_SIZE: Final = 65536
+_ALWAYS_TOLD: Final = "Fn-Deadline: 2100-01-01T00:00:00.000Z\r\nFn-Call-Id: 01ARZ3NDEKTSV4RRFFQ69G5FAV\r\n"
+"""What Fn's contract has every function read."""
 
 
 class LoadFailed(Exception):
@@ -93,7 +95,7 @@ class FunctionSocket:
     @property
     def request(self) -> bytes:
         """A whole call."""
-        return _request("/call", "localhost")
+        return _request("/call", "localhost", _ALWAYS_TOLD)
 
     def connect(self) -> socket.socket:
         """Return a connection to the function. Raises OSError."""
@@ -102,8 +104,8 @@ class FunctionSocket:
         return sock
 
 
-def _request(path: str, host: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\n"
+def _request(path: str, host: str, headers: str = "") -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: {host}\r\n{headers}Content-Type: application/json\r\n"
     return f"{head}Content-Length: {len(BODY)}\r\n\r\n".encode() + BODY
 
 

@@ -21,7 +21,11 @@ _READ_SIZE: Final = 65536
 _FRAMING_AND_HOP_BY_HOP: Final = frozenset(
     b"connection content-length host keep-alive proxy-connection te transfer-encoding upgrade".split()
 )
-_TO_FUNCTION: Final = b"POST /call HTTP/1.1\r\nHost: localhost\r\n"
+_TO_FUNCTION: Final = (
+    b"POST /call HTTP/1.1\r\nHost: localhost\r\n"
+    b"Fn-Deadline: 2100-01-01T00:00:00.000Z\r\nFn-Call-Id: 01ARZ3NDEKTSV4RRFFQ69G5FAV\r\n"
+)
+"""With what a function is always told, so that it has the same to read whoever stands before it."""
 _BAD_GATEWAY: Final = b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n"
 
 
