@@ -170,7 +170,7 @@ class AnswerWriter(Alarm):
         if request is not None and request.method == b"HEAD":
             body = b""
         start = start_of_answer(status)
-        return b"%b%b%b%b%b\r\n%b" % (start, self._known_lines, lines, framing, end, body)
+        return b"".join((start, self._known_lines, lines, framing, end, b"\r\n", body))
 
     def _is_head(self) -> bool:
         return self._request is not None and self._request.method == b"HEAD"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 import httptools
 import trio
+from trio.lowlevel import wait_readable
 
 from fnd import errors
 from fnd.http import wire
@@ -150,7 +151,7 @@ class ClientConnection:
         sock = self._sock
         try:
             while not self._response.head_complete:
-                await trio.lowlevel.wait_readable(sock)
+                await wait_readable(sock)
                 self._receive(sock)
         except (OSError, trio.ClosedResourceError) as error:
             self._in_order = False
@@ -205,7 +206,7 @@ class ClientConnection:
             await self._send_until_readable(self._upload)
         sock = self._sock
         try:
-            await trio.lowlevel.wait_readable(sock)
+            await wait_readable(sock)
             self._receive(sock)
         except (OSError, trio.ClosedResourceError) as error:
             self._in_order = False
@@ -226,7 +227,7 @@ class ClientConnection:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(upload.run, nursery.cancel_scope)
             try:
-                await trio.lowlevel.wait_readable(self._sock)
+                await wait_readable(self._sock)
             except (OSError, trio.ClosedResourceError):
                 self._in_order = False
             nursery.cancel_scope.cancel()

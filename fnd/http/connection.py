@@ -14,6 +14,7 @@ from math import inf
 from typing import TYPE_CHECKING, Final
 
 import trio
+from trio.lowlevel import wait_readable
 
 from fnd import errors
 from fnd.http import wire
@@ -238,7 +239,7 @@ class Connection(AnswerWriter):
                 self._read_by(trio.current_time() + limits.read_timeout)
             self._waiting_for_head = True
             try:
-                await trio.lowlevel.wait_readable(self._sock)
+                await wait_readable(self._sock)
                 data = self._sock.recv(wire.READ_SIZE)
             except (BlockingIOError, InterruptedError):
                 continue

@@ -35,12 +35,12 @@ def test_a_run_in_which_calls_failed_has_no_figure() -> None:
 
 
 def test_what_is_added_is_the_difference_from_calling_the_function_itself() -> None:
-    seconds = {
-        "direct": [0.0002, 0.0001, 0.0002],
-        "proxy": [0.0003, 0.0003, 0.0009],
-        "fnd": [0.00032, 0.00031, 0.00033],
-    }
-    assert added_figure(seconds).value == pytest.approx(1.2)
+    blocks = [
+        {"direct": 0.0002, "proxy": 0.0003, "fnd": 0.00032},
+        {"direct": 0.0004, "proxy": 0.0005, "fnd": 0.00052},
+        {"direct": 0.0003, "proxy": 0.0009, "fnd": 0.00033},
+    ]
+    assert added_figure(blocks).value == pytest.approx(1.2)
 
 
 def test_a_launch_is_read_from_the_timing_of_a_call() -> None:
