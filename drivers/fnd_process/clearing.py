@@ -15,7 +15,7 @@ from typing import Final
 from fnd_process.cgroups import Cgroups
 from fnd_process.environments import BUILDING
 from fnd_process.launch import SOCKETS
-from fnd_process.processes import Census, kill_all
+from fnd_process.processes import Census, alive, kill_all, marked, user_of
 from fnd_process.removal import remove_tree
 from fnd_process.users import is_container_user
 
@@ -38,7 +38,11 @@ def clear(runtime_directory: Path, cgroups: Cgroups | None, building_in: Iterabl
         group.kill()
     if containers:
         users = {user for path in directories.values() if (user := _user(path)) is not None}
-        if not kill_all(lambda: _survivors(containers, users), deadline):
+
+        def is_ours(pid: int) -> bool:
+            return marked(pid) in containers or (user_of(pid) in users and alive(pid))
+
+        if not kill_all(lambda: _survivors(containers, users), is_ours, deadline):
             _log.error("processes of containers of an earlier daemon do not end")
     for group in groups.values():
         if group.wait_empty(deadline):
@@ -63,5 +67,5 @@ def _user(directory: Path) -> int | None:
 
 def _survivors(containers: set[str], users: set[int]) -> list[int]:
     census = Census()
-    marked = [pid for container in containers for pid in census.of_mark(container)]
-    return list({*marked, *(pid for user in users for pid in census.of_user(user))})
+    found = [pid for container in containers for pid in census.of_mark(container)]
+    return list({*found, *(pid for user in users for pid in census.of_user(user))})

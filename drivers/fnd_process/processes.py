@@ -19,6 +19,10 @@ import attrs
 MARKER: Final = "FND_CONTAINER_ID"
 """In the environment of every process of a container, unless it wipes its own."""
 
+_CALM_ROUNDS: Final = 20
+_BEHIND: Final = 8
+"""How many process ids before the newest may be those of processes that are only just getting to run."""
+
 PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -47,6 +51,12 @@ def read_entry(pid: int) -> ProcessEntry | None:
     # The command's name may hold anything, blanks and parentheses included.
     state, parent, _group, session, *_ = line[line.rindex(b")") + 2 :].split(b" ", 4)
     return ProcessEntry(pid, int(parent), int(session), state.decode())
+
+
+def alive(pid: int) -> bool:
+    """Return whether there is such a process, and it is more than a zombie."""
+    entry = read_entry(pid)
+    return entry is not None and entry.alive
 
 
 def all_pids() -> list[int]:
@@ -168,13 +178,44 @@ def freeze(find: Callable[[], list[int]], deadline: float) -> list[int]:
     return list(stopped)
 
 
-def kill_all(find: Callable[[], list[int]], deadline: float) -> bool:
+def newest_pid() -> int:
+    """Return the process id that was given last, as /proc/loadavg tells."""
+    with open("/proc/loadavg", "rb") as file:  # noqa: PTH123
+        return int(file.read().split()[-1])
+
+
+def catch(ours: Callable[[int], bool], since: int, deadline: float) -> list[int]:
+    """Stop and return those of `ours` that are as new as the process id `since` or newer.
+
+    A process that is replaced by its child every millisecond is in no list of processes by the time it has been looked
+    at. But it always has one of the newest ids, and these few are looked at faster than it forks. Returns once none of
+    ours was among them for some rounds, fewer where nobody forks at all; or at `deadline` (monotonic).
+    """
+    caught: set[int] = set()
+    calm = 0
+    while calm < _CALM_ROUNDS and time.monotonic() < deadline:
+        newest = newest_pid()
+        new = [
+            pid for pid in range(max(2, min(since, newest) - _BEHIND), newest + 2) if pid not in caught and ours(pid)
+        ]
+        for pid in new:
+            send(pid, signal.SIGSTOP)
+        caught.update(new)
+        calm = 0 if new else calm + (1 if newest != since else _CALM_ROUNDS // 2)
+        since = newest
+    return list(caught)
+
+
+def kill_all(find: Callable[[], list[int]], ours: Callable[[int], bool], deadline: float) -> bool:
     """Kill all processes that `find` finds until it finds none; return whether that was so by `deadline` (monotonic).
 
-    They are stopped first, so that one that forks faster than it is found does not get away.
+    They are stopped first, and looked for once more among the newest with `ours`, which says of one process whether
+    `find` would find it, so that none gets away that forks faster than it is found.
     """
+    since = newest_pid()
     freeze(find, deadline)
-    while found := find():
+    while found := find() or catch(ours, since, deadline):
+        since = newest_pid()
         with _pidfds(found) as fds:
             for pid in found:
                 send(pid, signal.SIGKILL)

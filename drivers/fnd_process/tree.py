@@ -122,6 +122,11 @@ class HostTree:
         # Before it has become that user, the first process is the daemon's.
         return [self.pid, *found] if self.pid not in found and _running(self.pidfd) else found
 
+    def _is_ours(self, pid: int) -> bool:
+        if self.user is None:
+            return processes.marked(pid) == self.container_id
+        return processes.user_of(pid) == self.user and processes.alive(pid)
+
     def scratch(self) -> Sequence[Path]:
         """Return none: it has no file system of its own."""
         return ()
@@ -149,7 +154,7 @@ class HostTree:
     def kill(self, deadline: float) -> bool:
         """Kill them all."""
         if self.cgroup is None:
-            return processes.kill_all(self.members, deadline)
+            return processes.kill_all(self.members, self._is_ours, deadline)
         # It may not have joined its group yet.
         _kill(self.pidfd)
         if not processes.wait_for_exits([self.pidfd], deadline):

@@ -48,10 +48,12 @@ def open_view() -> list[str]:
     arguments = [need_program("bwrap", "bubblewrap"), "--dev-bind", "/", "/", "--cap-add", "ALL"]
     if closed is not None:
         arguments += ["--perms", "0755", "--tmpfs", str(closed)]
-        for path in reversed(prefix.parents):
-            if path.is_relative_to(closed) and path != closed:
-                arguments += ["--dir", str(path)]
-        arguments += ["--ro-bind", str(prefix), str(prefix)]
+        for needed in (prefix, Path(sys.prefix), REPOSITORY):
+            if needed.is_relative_to(closed):
+                for path in reversed(needed.parents):
+                    if path.is_relative_to(closed) and path != closed:
+                        arguments += ["--dir", str(path)]
+                arguments += ["--ro-bind", str(needed), str(needed)]
     return arguments
 
 

@@ -16,11 +16,13 @@ import pytest
 from fnd_process.processes import (
     MARKER,
     Census,
+    catch,
     children,
     descendants,
     freeze,
     kill_all,
     marked,
+    newest_pid,
     read_entry,
     send,
     user_of,
@@ -113,8 +115,34 @@ def test_one_that_left_its_session_and_its_parent_is_found_by_its_mark(start: St
     assert len(marked_ones) == 2
     assert set(census.of_session(process.pid, "CONTAINER")) == set(marked_ones)
     assert census.of_session(process.pid, "ANOTHER") == [process.pid]
-    assert kill_all(lambda: Census().of_mark("CONTAINER"), time.monotonic() + 10)
+    assert kill_marked("CONTAINER")
     assert Census().of_mark("CONTAINER") == []
+
+
+CHAIN = (
+    "import os, signal\n"
+    "signal.signal(signal.SIGCHLD, signal.SIG_IGN)\n"
+    "print('ready')\n"
+    "while True:\n"
+    "    if os.fork():\n"
+    "        os._exit(0)\n"
+    "    os.setsid()\n"
+)
+
+
+def test_one_that_is_replaced_by_its_child_all_the_time_is_caught_among_the_newest(start: Start) -> None:
+    since = newest_pid()
+    start(CHAIN, mark="CHAIN")
+    caught = catch(lambda pid: marked(pid) == "CHAIN", since, time.monotonic() + 10)
+    # Stopped as it is, it stays to be found.
+    assert set(Census().of_mark("CHAIN")) <= set(caught)
+    assert caught
+    assert kill_marked("CHAIN")
+    assert catch(lambda pid: marked(pid) == "CHAIN", since, time.monotonic() + 10) == []
+
+
+def kill_marked(mark: str) -> bool:
+    return kill_all(lambda: Census().of_mark(mark), lambda pid: marked(pid) == mark, time.monotonic() + 10)
 
 
 def test_processes_of_a_user_are_found(start: Start) -> None:
@@ -152,4 +180,4 @@ def test_all_that_is_found_is_stopped_until_nothing_new_is(start: Start) -> None
     assert process.pid in stopped
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
-    assert kill_all(lambda: Census().of_mark("CONTAINER"), time.monotonic() + 10)
+    assert kill_marked("CONTAINER")
