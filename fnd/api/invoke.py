@@ -104,14 +104,18 @@ class Invocation:
                 )
             )
             status, headers = _trigger_answer(response.headers) if through_trigger else (200, response.headers)
-            if not response.complete:
+            rest = None
+            if response.complete:
+                # Before the container is given back: that takes time, but not while anybody waits for it.
+                rest = connection.respond_at_once(status, headers, response.first, call.header_lines())
+            else:
                 await _stream(connection, response, status, headers, call.header_lines())
         finally:
             self._agent.release(call, container)
-        if connection.answering:
+        if rest:
+            await connection.finish_response(rest)
+        elif connection.answering:
             await connection.end_response()
-        else:
-            await connection.respond(status, headers, response.first, call.header_lines())
 
 
 async def _stream(connection: Connection, response: CallResponse, status: int, headers: Headers, lines: bytes) -> None:

@@ -101,13 +101,28 @@ class AnswerWriter(Alarm):
 
         Raises CallerGone. Cancelled: an unknown part is out, and the connection ends.
         """
+        rest = self.respond_at_once(status, headers, body, lines)
+        if rest:
+            await self.finish_response(rest)
+
+    def respond_at_once(self, status: int, headers: Headers, body: bytes, lines: bytes = b"") -> memoryview | None:
+        """Answer whole, as far as the socket takes it; `finish_response` must send what is returned.
+
+        Raises CallerGone.
+        """
         if status in WITHOUT_BODY:
             data = self._head(status, headers, lines, b"", b"")
         else:
             data = self._head(status, headers, lines, b"Content-Length: %d\r\n" % len(body), body)
         sent = self._send_now(data)
         if sent < len(data):
-            await self._send_rest(memoryview(data)[sent:])
+            return memoryview(data)[sent:]
+        self._answer = _DONE
+        return None
+
+    async def finish_response(self, rest: memoryview) -> None:
+        """Send what `respond_at_once` could not. Raises CallerGone. Cancelled: the connection ends."""
+        await self._send_rest(rest)
         self._answer = _DONE
 
     async def start_response(self, status: int, headers: Headers, length: int | None, lines: bytes = b"") -> None:
