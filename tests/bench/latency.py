@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from tests.bench.figures import Figure, at_most, median, ratio
-from tests.bench.load import Caller
+from tests.bench.load import Caller, FunctionSocket, Port
 from tests.bench.stage import FDK, Stage
 
 MOST_ADDED: Final = at_most(1.3)
@@ -17,22 +17,28 @@ _WARMING: Final = 50
 
 
 def measure(stage: Stage) -> list[Figure]:
-    """Return the figure: blocks of calls, the three ways in turn, one caller, the Python FDK function."""
-    direct, behind_proxy = stage.functions(FDK, 2)
-    callers = {
-        "direct": Caller(direct),
-        "proxy": Caller(stage.proxy([behind_proxy]).port),
-        "fnd": Caller(stage.port(FDK)),
-    }
+    """Return the figure: blocks of calls, the three ways in turn, one caller, the Python FDK function.
+
+    The functions, the proxy and the daemon are new in each round.
+    """
     blocks: list[Mapping[str, float]] = []
     for number in range(stage.rounds):
         stage.say(f"latency: round {number + 1} of {stage.rounds}")
-        for _ in range(_BLOCKS_A_ROUND):
-            blocks.append({name: _median_of_block(caller) for name, caller in callers.items()})
-            callers = dict(reversed(callers.items()))
+        direct, behind_proxy = stage.functions(FDK, 2 * number + 2)[-2:]
+        stage.restart()
+        blocks += _round(stage.port(FDK), stage.proxy([behind_proxy]).port, direct)
+    return [added_figure(blocks)]
+
+
+def _round(fnd: Port, proxy: Port, direct: FunctionSocket) -> list[Mapping[str, float]]:
+    callers = {"direct": Caller(direct), "proxy": Caller(proxy), "fnd": Caller(fnd)}
+    blocks: list[Mapping[str, float]] = []
+    for _ in range(_BLOCKS_A_ROUND + 1):
+        blocks.append({name: _median_of_block(caller) for name, caller in callers.items()})
+        callers = dict(reversed(callers.items()))
     for caller in callers.values():
         caller.sock.close()
-    return [added_figure(blocks)]
+    return blocks[1:]
 
 
 def _median_of_block(caller: Caller) -> float:
