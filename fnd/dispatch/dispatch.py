@@ -277,6 +277,9 @@ class Dispatch:
         self._waiters[call] = waiter
         pool.line.append(waiter)
         if not length:
+            if pool.rested:
+                pool.rested = False
+                pool.line_since = now
             self._empty.pop(pool, None)
             self._review(pool, now)
         elif length >= pool.longest_reviewed and pool.enlarging:
@@ -350,6 +353,7 @@ class Dispatch:
         pool = slot.pool
         slot.state = _IDLE
         slot.since = now
+        pool.rested = True
         capacity = self.capacity
         slot.inflation = capacity.evictions.clock
         pool.idle.append(slot)

@@ -10,7 +10,8 @@ keep the formula honest; docs/dispatch.md has the reasoning:
 - Calls that still run count: if those in progress have run longer, on average, than finished ones did, their age is
   the mean. A slow function is so noticed before its first call ends.
 - A call that did wait longer than a start, for runs longer than a start, proves the estimate wrong: slow calls that
-  began together also end together, and the mean knows nothing of that.
+  began together also end together, and the mean knows nothing of that. So do calls that for long have found no
+  container idle, though none of them waits for long.
 - Evidence that is thin (few runs, or only unfinished ones) at most doubles the containers per half start time: the
   first call of a container is often slow for reasons that never come back.
 - A fast function (run < start) must show that containers help (fnd.dispatch.climb).
@@ -72,7 +73,7 @@ class Meter:
     def wanted(self, waiting: int, longest_wait: float, busy: int, coming: int, now: float) -> int:
         """Return how many more containers a hot pool should launch now.
 
-        `waiting` calls stand in line, the first of them since `longest_wait` seconds; `busy` containers, at least one,
+        `waiting` calls stand in line, for `longest_wait` seconds as Pool counts them; `busy` containers, at least one,
         each run a call, and none is idle; `coming` are being launched.
         """
         containers = busy + coming

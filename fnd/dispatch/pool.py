@@ -13,6 +13,9 @@ from fnd.dispatch.limits import PoolSettings
 from fnd.dispatch.metering import Meter
 from fnd.dispatch.slot import Slot
 
+STANDING: Final = 8
+"""Calls that come and wait, no container ever being idle, for so many times as long as one call would: that counts as
+much. A container more would not have saved any of them a launch's time, but all of them together several."""
 _BUSY: Final = WaitReason.BUSY
 """A global: looking a member up through its class costs more than the rest of making a Waiter."""
 
@@ -34,8 +37,9 @@ class Pool:
 
     __slots__ = (
         "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "evicted_use", "failures", "forgotten",
-        "idle", "idle_timeout", "key", "launches", "launching", "line", "longest_reviewed", "memory", "meter",
-        "needed_again", "obstacle", "obstacle_at", "offered", "promised", "retired", "reuses", "settings", "slots",
+        "idle", "idle_timeout", "key", "launches", "launching", "line", "line_since", "longest_reviewed", "memory",
+        "meter", "needed_again", "obstacle", "obstacle_at", "offered", "promised", "rested", "retired", "reuses",
+        "settings", "slots",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, settings: PoolSettings, cores: int) -> None:
@@ -65,6 +69,10 @@ class Pool:
         self.calls_over = 0
         """Calls given to containers that are gone."""
         self.line: Chain[Waiter] = Chain()
+        self.line_since = 0.0
+        """When the first call came that found no idle container, since one last had nothing to do."""
+        self.rested = True
+        """Whether a container had nothing to do since."""
         self.longest_reviewed = 0
         """How long the line was when it was last decided what to launch."""
         self.meter = Meter(cores)
@@ -162,7 +170,8 @@ class Pool:
         elif self.settings.hot:
             first = self.line.first
             assert first is not None
-            wanted = self.meter.wanted(waiting, now - first.since, self.busy, self.coming, now)
+            waited = max(now - first.since, (now - self.line_since) / STANDING)
+            wanted = self.meter.wanted(waiting, waited, self.busy, self.coming, now)
         else:
             wanted = waiting - self.coming
         wanted = max(wanted, warm)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -148,6 +149,9 @@ class Conversation:
                 os._exit(0)
             case "pid":
                 self.reply(b"%d" % os.getpid())
+            case "sleep":
+                time.sleep(float(argument))
+                self.reply(body)
             case "stray":
                 stray()
                 self.reply(body)

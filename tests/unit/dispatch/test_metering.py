@@ -78,6 +78,19 @@ def test_64_callers_of_a_slow_function_all_run_together(seconds: float) -> None:
     assert pool.line.length == 0
 
 
+def test_a_line_that_never_empties_gets_a_container_though_no_call_in_it_waits_for_long() -> None:
+    shell = VirtualShell(Limits(memory=100_000, cores=2))
+    pool = shell.pool("fn", Behaviour(run=lambda: 1.0), min_warm=20)
+    for number in range(20):
+        shell.at(1.0 + number / 20, lambda: shell.callers(pool, 1, until=1000.0))
+    # From now on one container comes free each twentieth of a second, half a start, and always one call waits for it.
+    shell.at(1.98, lambda: shell.callers(pool, 1, until=1000.0))
+    shell.advance(2.5)
+    assert (pool.live, pool.line.length) == (20, 1)
+    shell.advance(5.0)
+    assert (pool.live, pool.line.length) == (21, 0)
+
+
 def test_64_calls_of_a_slow_function_at_once_all_run_together() -> None:
     shell = VirtualShell(Limits(memory=100_000, cores=2))
     pool = shell.pool("fn", Behaviour(run=lambda: 1.0))

@@ -1,0 +1,141 @@
+"""What dispatch decides, seen on a real daemon with real processes; docs/dispatch.md has the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+
+import attrs
+import pytest
+import trio
+
+from fnd import errors
+from tests.system.live_daemon import LiveDaemon, LiveFunction, eventually, live_daemon, message
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def daemon() -> Iterator[LiveDaemon]:
+    with live_daemon(settings="memory = 4096\n") as daemon:
+        yield daemon
+        assert "Traceback" not in daemon.log
+
+
+@attrs.define
+class Crowd:
+    """Callers who each call again as soon as they are answered; what they ask for may change."""
+
+    function: LiveFunction
+    do: str
+    answered: int = 0
+    going: bool = True
+
+    async def caller(self) -> None:
+        caller = await self.function.daemon.caller()
+        with caller.sock:
+            while self.going:
+                answer = await caller.ask(b"POST", self.function.target, f"X-Do: {self.do}\r\n".encode())
+                assert answer.status == 200, message(answer)
+                self.answered += 1
+
+    async def have_answered(self, more: int) -> None:
+        """Wait until so many more calls were answered."""
+        until = self.answered + more
+        await eventually(lambda: self.answered >= until)
+
+
+@asynccontextmanager
+async def crowd(function: LiveFunction, callers: int, do: str = "echo") -> AsyncIterator[Crowd]:
+    """Let so many call; at the end each gets its last answer."""
+    crowd = Crowd(function, do)
+    async with trio.open_nursery() as nursery:
+        for _ in range(callers):
+            nursery.start_soon(crowd.caller)
+        yield crowd
+        crowd.going = False
+
+
+async def test_fast_calls_line_up_and_slow_ones_spread(daemon: LiveDaemon) -> None:
+    function = daemon.function("f", memory=32, timeout=120)
+    async with crowd(function, 64) as callers:
+        await callers.have_answered(4000)
+        few = len(function.containers())
+        # The function becomes another one under its callers' hands.
+        callers.do = "sleep 1"
+        await eventually(lambda: len(function.containers()) == 64)
+    assert few <= 4
+
+
+async def test_after_a_burst_light_load_keeps_one_container_and_the_others_idle_out(daemon: LiveDaemon) -> None:
+    function = daemon.function("f", memory=32, idle_timeout=1)
+    async with crowd(function, 8, "sleep 0.5"):
+        await eventually(lambda: len(function.containers()) == 8)
+    async with crowd(function, 1, "sleep 0.01"):
+        await eventually(lambda: len(function.containers()) == 1)
+    await eventually(lambda: not daemon.containers_left())
+
+
+async def test_a_herd_at_a_cold_function_starts_few_containers_each_time_it_is_cold(daemon: LiveDaemon) -> None:
+    function = daemon.function("f", memory=32, idle_timeout=1)
+    for _ in range(2):
+        launches = daemon.status()["launches_total"]
+        answers = await together(function, 300)
+        assert [answer for answer in answers if answer != 200] == []
+        assert daemon.status()["launches_total"] - launches <= 4
+        await eventually(lambda: not daemon.containers_left())
+
+
+async def together(function: LiveFunction, number: int) -> list[int]:
+    """Call so many times at once; return the statuses."""
+    answers: list[int] = []
+
+    async def call() -> None:
+        answers.append((await function.call()).status)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(number):
+            nursery.start_soon(call)
+    return answers
+
+
+async def test_many_cold_functions_called_at_once_are_all_answered(daemon: LiveDaemon) -> None:
+    functions = [daemon.function(f"f{number}", memory=32, timeout=120) for number in range(60)]
+    answers: list[int] = []
+
+    async def call(function: LiveFunction) -> None:
+        answers.append((await function.call()).status)
+
+    async with trio.open_nursery() as nursery:
+        for function in functions:
+            nursery.start_soon(call, function)
+    assert answers == [200] * 60
+
+
+async def test_where_memory_is_short_a_waiting_function_gets_an_idle_containers(daemon: LiveDaemon) -> None:
+    kept = daemon.function("kept", memory=3000)
+    assert (await kept.call()).status == 200
+    wanted = daemon.function("wanted", memory=2000)
+    assert (await wanted.call()).status == 200
+    assert [container["state"] for container in kept.containers() if container["state"] != "stopping"] == []
+    too_large = daemon.function("too-large", memory=4097)
+    assert (await too_large.call()).status == 400
+
+
+async def test_one_functions_flood_leaves_another_its_containers(daemon: LiveDaemon) -> None:
+    quiet = daemon.function("quiet", memory=1024, timeout=60)
+    flooded = daemon.function("flooded", memory=1024, timeout=60)
+    async with crowd(flooded, 200, "sleep 0.2"):
+        await eventually(lambda: len(flooded.containers()) >= 3)
+        async with crowd(quiet, 1) as caller:
+            await caller.have_answered(20)
+
+
+async def test_a_function_that_cannot_start_is_told_of_and_then_refused_at_once(daemon: LiveDaemon) -> None:
+    function = daemon.function("f", config={"MODE": "exit"})
+    assert set(await together(function, 50)) == {502}
+    launches = daemon.status()["launches_total"]
+    answer = await function.call()
+    assert (answer.status, message(answer)) == (502, errors.ContainerFailed.default_message)
+    # The breaker is open: nothing was launched to say so.
+    assert daemon.status()["launches_total"] - launches <= 1
