@@ -12,7 +12,7 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import calls, cold, crowd, decisions, functions_known, latency, report, starting
+from tests.bench import calls, cold, crowd, decisions, flood, functions_known, latency, report, starting
 from tests.bench.figures import Figure
 from tests.bench.stage import Stage
 
@@ -22,6 +22,7 @@ ROWS: Final[Mapping[str, Callable[[Stage], list[Figure]]]] = {
     "starting": starting.measure,
     "cold": cold.measure,
     "crowd": crowd.measure,
+    "flood": flood.measure,
     "decisions": decisions.measure,
     "functions": functions_known.measure,
 }
@@ -37,7 +38,7 @@ ROWS: Final[Mapping[str, Callable[[Stage], list[Figure]]]] = {
 def main(rows: tuple[str, ...], rounds: int, seconds: int, json_file: Path | None, page: Path | None) -> None:
     """Measure fnd beside a bare trio + httptools reverse proxy, on this machine, in this run.
 
-    ROW is one of: calls, latency, starting, cold, crowd, decisions, functions. Without any, all are measured.
+    ROW is one of: calls, latency, starting, cold, crowd, flood, decisions, functions. Without any, all are measured.
     """
     machine = report.machine()
     errors = Console(stderr=True)

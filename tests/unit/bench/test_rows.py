@@ -7,6 +7,7 @@ import pytest
 from tests.bench.calls import LEAST_RATE, MOST_P99, Measured, Round, p99_figure, processor_figure, rate_figure
 from tests.bench.cold import launch_seconds
 from tests.bench.decisions import Core, idle_step, waiting_step
+from tests.bench.flood import flood_figure
 from tests.bench.latency import added_figure
 from tests.bench.load import LoadResult
 
@@ -41,6 +42,14 @@ def test_what_is_added_is_the_difference_from_calling_the_function_itself() -> N
         {"direct": 0.0003, "proxy": 0.0009, "fnd": 0.00033},
     ]
     assert added_figure(blocks).value == pytest.approx(1.2)
+
+
+def test_what_a_flood_does_is_the_ratio_of_the_slowest_in_a_hundred() -> None:
+    alone = [0.001] * 98 + [0.002] * 2
+    flooded = [0.0015] * 98 + [0.003] * 2
+    figure = flood_figure(alone, flooded, 5000.0)
+    assert figure.value == pytest.approx(1.5)
+    assert figure.met
 
 
 def test_a_launch_is_read_from_the_timing_of_a_call() -> None:
