@@ -1,7 +1,8 @@
 """func.yaml: what a function's directory says of itself; read by `fnd deploy` and by drivers that build images.
 
-The fields are Fn's (its func.yaml, schema 20180708) and two of fnd's own: `format` and `network`. A field that
-neither knows is an error, because a misspelt one would otherwise be a setting that silently does nothing.
+The fields are Fn's (its func.yaml, schema 20180708) and four of fnd's own: `format`, `network`, `min_warm` and
+`max_containers`. A field that neither knows is an error, because a misspelt one would otherwise be a setting that
+silently does nothing.
 """
 
 from __future__ import annotations
@@ -60,6 +61,10 @@ class FunctionFile:
     memory: int = 0
     timeout: int = 0
     idle_timeout: int = 0
+    min_warm: int | None = None
+    """Containers kept even when nobody calls; None where the file does not say, as for the next."""
+    max_containers: int | None = None
+    """Containers at most; 0 is no limit."""
     config: Mapping[str, str] = attrs.field(factory=dict)
     annotations: Mapping[str, Any] = attrs.field(factory=dict)
     triggers: tuple[FunctionTrigger, ...] = ()
@@ -114,6 +119,8 @@ def parse_function_file(data: bytes, where: str) -> FunctionFile:
         memory=reader.number("memory", 0, 8192, "MiB"),
         timeout=reader.number("timeout", 0, 300, "seconds"),
         idle_timeout=reader.number("idle_timeout", 0, 3600, "seconds"),
+        min_warm=reader.number_if_said("min_warm", 0, 10_000, "containers"),
+        max_containers=reader.number_if_said("max_containers", 0, 10_000, "containers"),
         config=reader.strings("config"),
         annotations=reader.annotations("annotations", typed),
         triggers=reader.triggers("triggers"),
@@ -198,9 +205,12 @@ class _Reader:
         return value
 
     def number(self, field: str, least: int, most: int, unit: str = "") -> int:
+        return self.number_if_said(field, least, most, unit) or 0
+
+    def number_if_said(self, field: str, least: int, most: int, unit: str = "") -> int | None:
         value = self.text(field)
         if not value:
-            return 0
+            return None
         if not re.fullmatch(r"[0-9]{1,9}", value) or not least <= int(value) <= most:
             what = f"number of {unit}" if unit else "number"
             raise self._error(field, f"must be a whole {what} from {least} to {most}, not {value!r}")

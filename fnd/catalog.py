@@ -29,7 +29,8 @@ class FnVersion:
         app, fn = self.app, self.fn
         parts = [
             *(app.id, app.name, fn.id, fn.name, fn.image, fn.format),
-            *(fn.memory, fn.timeout, fn.idle_timeout, self.config(), self.annotations()),
+            *(fn.memory, fn.timeout, fn.idle_timeout, fn.min_warm, fn.max_containers),
+            *(self.config(), self.annotations()),
         ]
         written = json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()
         object.__setattr__(self, "key", blake2b(written, digest_size=16).hexdigest())
@@ -78,7 +79,7 @@ class CatalogCounts:
 
 
 def _ignore(version: FnVersion) -> None:
-    """What happens to a retired version as long as nobody has said."""
+    """What happens to a version as long as nobody has said."""
 
 
 class Catalog:
@@ -86,11 +87,13 @@ class Catalog:
 
     A FnVersion is made when its fn is first asked for, and kept until the fn or its app changes or goes; so one
     that was never called costs no more than its definition. `on_retired` is then called with the old version,
-    unless the new one's containers would be the same.
+    unless the new one's containers would be the same; and `on_warm` with the new one, if containers of it are to be
+    kept whether it is called or not.
     """
 
     def __init__(self, apps: Iterable[App] = (), fns: Iterable[Fn] = (), triggers: Iterable[Trigger] = ()) -> None:
         self.on_retired: Callable[[FnVersion], None] = _ignore
+        self.on_warm: Callable[[FnVersion], None] = _ignore
         self._apps: Final[dict[str, _AppEntry]] = {}
         self._apps_by_name: Final[dict[str, _AppEntry]] = {}
         self._fns: Final[dict[str, Fn]] = {}
@@ -118,6 +121,13 @@ class Catalog:
         trigger = None if entry is None else entry.triggers.get(path or "/")
         version = None if trigger is None else self.fn(trigger.fn_id)
         return None if trigger is None or version is None else TriggerMatch(trigger, version)
+
+    def warm(self) -> Iterator[FnVersion]:
+        """Yield the fns of which containers are to be kept whether they are called or not."""
+        for fn_id in [fn.id for fn in self._fns.values() if fn.min_warm]:
+            version = self.fn(fn_id)
+            assert version is not None
+            yield version
 
     # What people and routes ask.
 
@@ -209,6 +219,8 @@ class Catalog:
             new = self.fn(fn_id)
             if new is None or new.key != old.key:
                 self.on_retired(old)
+        if self._fns[fn_id].min_warm and (version := self.fn(fn_id)) is not None:
+            self.on_warm(version)
 
     def _retire(self, fn_id: str) -> None:
         old = self._versions.pop(fn_id, None)

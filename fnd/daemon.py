@@ -220,6 +220,9 @@ class Daemon:
                 )
             )
             catalog.on_retired = agent.retire
+            catalog.on_warm = agent.warm
+            for version in catalog.warm():
+                agent.warm(version)
             services = Services(
                 settings=settings,
                 store=store,

@@ -45,6 +45,10 @@ class Fn:
     memory: int = DEFAULT_MEMORY
     timeout: int = DEFAULT_TIMEOUT
     idle_timeout: int = DEFAULT_IDLE_TIMEOUT
+    min_warm: int = 0
+    """Containers kept even when nobody calls."""
+    max_containers: int = 0
+    """Containers at most; 0 is no limit."""
     config: Mapping[str, str] = attrs.field(factory=dict)
     annotations: Mapping[str, Any] = attrs.field(factory=dict)
     shape: str = ""

@@ -21,6 +21,7 @@ MAX_MEMORY: Final = 8192
 MAX_TIMEOUT: Final = 300
 """Seconds."""
 MAX_IDLE_TIMEOUT: Final = 3600
+MAX_CONTAINERS: Final = 10_000
 """Seconds."""
 MAX_PER_PAGE: Final = 100
 DEFAULT_PER_PAGE: Final = 30
@@ -83,6 +84,8 @@ class FnBody:
     idle_timeout: Annotated[
         int | None, _number("Seconds a container may be idle before it stops; 0 is 30.", MAX_IDLE_TIMEOUT)
     ] = None
+    min_warm: Annotated[int | None, _number("Containers kept even when nobody calls.", MAX_CONTAINERS)] = None
+    max_containers: Annotated[int | None, _number("Containers at most; 0 is no limit.", MAX_CONTAINERS)] = None
     config: Config = None
     annotations: Annotations = None
     shape: Annotated[str | None, _text("Kept for Fn's clients.")] = None

@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from fnd.api.schemas import (
+    MAX_CONTAINERS,
     MAX_IDLE_TIMEOUT,
     MAX_MEMORY,
     MAX_NAME,
@@ -128,6 +129,8 @@ def new_fn(body: FnBody, formats: Collection[str], now: datetime) -> Fn:
         memory=body.memory or DEFAULT_MEMORY,
         timeout=body.timeout or DEFAULT_TIMEOUT,
         idle_timeout=body.idle_timeout or DEFAULT_IDLE_TIMEOUT,
+        min_warm=body.min_warm or 0,
+        max_containers=body.max_containers or 0,
         config=_new_config(body.config),
         annotations=_merge_annotations({}, body.annotations),
         shape=body.shape or "",
@@ -156,6 +159,8 @@ def changed_fn(fn: Fn, body: FnBody, formats: Collection[str], now: datetime) ->
         memory=body.memory or fn.memory,
         timeout=body.timeout or fn.timeout,
         idle_timeout=body.idle_timeout or fn.idle_timeout,
+        min_warm=fn.min_warm if body.min_warm is None else body.min_warm,
+        max_containers=fn.max_containers if body.max_containers is None else body.max_containers,
         config=_merge_config(fn.config, body.config),
         annotations=_merge_annotations(fn.annotations, body.annotations),
         shape=body.shape or fn.shape,
@@ -186,6 +191,11 @@ def _checked_fn(fn: Fn) -> Fn:
         raise BadRequest(f"idle_timeout value is out of range, must be between 0 and {MAX_IDLE_TIMEOUT}")
     if not 1 <= fn.memory <= MAX_MEMORY:
         raise BadRequest(f"memory value is out of range. It should be between 0 and {MAX_MEMORY}")
+    for name, number in (("min_warm", fn.min_warm), ("max_containers", fn.max_containers)):
+        if not 0 <= number <= MAX_CONTAINERS:
+            raise BadRequest(f"{name} value is out of range, must be between 0 and {MAX_CONTAINERS}")
+    if 0 < fn.max_containers < fn.min_warm:
+        raise BadRequest("min_warm must not be more than max_containers")
     _check_annotations(fn.annotations)
     _check_config(fn.config)
     _check_text("shape", fn.shape)

@@ -111,6 +111,8 @@ def _put_fn(daemon: Daemon, app: dict[str, Any], file: FunctionFile, image: str)
         memory=file.memory or None,
         timeout=file.timeout or None,
         idle_timeout=file.idle_timeout or None,
+        min_warm=file.min_warm,
+        max_containers=file.max_containers,
         config=dict(file.config) or None,
         annotations=dict(file.annotations) or None,
     )

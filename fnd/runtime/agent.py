@@ -132,6 +132,15 @@ class Agent:
             self._dispatch.retire(pool.decisions, trio.current_time())
             self._perform()
 
+    def warm(self, version: FnVersion) -> None:
+        """Keep the containers that the fn wants kept, from now on; that they cannot be had is logged."""
+        try:
+            self.pool(version)
+        except errors.APIError as error:
+            _log.warning("not kept warm", fn_id=version.fn.id, fn_name=version.fn.name, error=error.message)
+        else:
+            self._perform()
+
     def refuse_calls(self) -> None:
         """Take no new call; those that are here go on."""
         self._refusing = True
@@ -152,7 +161,13 @@ class Agent:
         if codec is None:
             known = ", ".join(sorted(self._codecs))
             raise errors.ImageUnusable(f"No codec here speaks the format {fn.format!r}; there are: {known}")
-        settings = PoolSettings(memory=fn.memory, idle_timeout=fn.idle_timeout, hot=codec.hot)
+        settings = PoolSettings(
+            memory=fn.memory,
+            idle_timeout=fn.idle_timeout,
+            hot=codec.hot,
+            min_warm=fn.min_warm,
+            max_containers=fn.max_containers or None,
+        )
         pool = FunctionPool(version, driver, codec, self._timeouts, self._events)
         pool.decisions = self._dispatch.pool(pool, settings)
         return pool

@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-REVISIONS: Final = ("0001", "0002")
+REVISIONS: Final = ("0001", "0002", "0003")
 """Every revision a database can have, oldest first; the last is this version's."""
 HEAD: Final = REVISIONS[-1]
 
@@ -107,6 +107,8 @@ fns: Final = Table(
     Column("created_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("format", String(255), nullable=False, server_default=text("'http-stream'")),
+    Column("min_warm", Integer, nullable=False, server_default=text("0")),
+    Column("max_containers", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("app_id", "name", name="fns_app_name"),
     Index("fns_order", "name", "id"),
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import attrs
 import pytest
@@ -129,6 +131,24 @@ async def test_one_functions_flood_leaves_another_its_containers(daemon: LiveDae
         await eventually(lambda: len(flooded.containers()) >= 3)
         async with crowd(quiet, 1) as caller:
             await caller.have_answered(20)
+
+
+async def test_a_function_kept_warm_has_its_containers_uncalled_and_again_after_a_restart() -> None:
+    with tempfile.TemporaryDirectory(prefix="fnd-") as directory:
+        for _ in range(2):
+            with live_daemon(Path(directory)) as daemon:
+                if not daemon.status()["fns"]:
+                    daemon.function("f", min_warm=2, memory=32)
+                await eventually(lambda daemon=daemon: len(idle(daemon)) == 2)  # type: ignore[misc]
+                fn_id = idle(daemon)[0]
+                answer = await LiveFunction(daemon, fn_id).call()
+                assert (answer.status, answer.headers[b"fnd-container"]) == (200, b"warm")
+
+
+def idle(daemon: LiveDaemon) -> list[str]:
+    """Return the id of its function for each idle container."""
+    pools = daemon.control.get("/control/pools")["pools"]
+    return [pool["fn_id"] for pool in pools for container in pool["containers"] if container["state"] == "idle"]
 
 
 async def test_a_function_that_cannot_start_is_told_of_and_then_refused_at_once(daemon: LiveDaemon) -> None:

@@ -66,6 +66,13 @@ def test_fields_left_out_have_their_defaults() -> None:
     assert file.config == file.annotations == {}
 
 
+def test_how_many_containers_there_are_may_be_none_or_not_said() -> None:
+    said = parse_function_file(b"name: a\nmin_warm: 0\nmax_containers: 4", "f")
+    assert (said.min_warm, said.max_containers) == (0, 4)
+    left_out = parse_function_file(b"name: a\nmin_warm:", "f")
+    assert (left_out.min_warm, left_out.max_containers) == (None, None)
+
+
 def test_a_field_with_nothing_behind_it_is_a_field_left_out() -> None:
     file = parse("name: hello\nconfig:\ntriggers:\nmemory:\nannotations:\n")
     assert (file.config, file.triggers, file.memory, file.annotations) == ({}, (), 0, {})
@@ -119,6 +126,7 @@ def test_network_must_be_asked_for() -> None:
         ("name: a\nmemory: 128m", "memory must be a whole number of MiB"),
         ("name: a\ntimeout: 301", "timeout must be a whole number of seconds from 0 to 300, not '301'"),
         ("name: a\ntimeout: 1.5", "timeout must be a whole number"),
+        ("name: a\nmin_warm: -1", "min_warm must be a whole number of containers from 0 to 10000"),
         ("name: a\nidle_timeout: -1", "idle_timeout must be a whole number of seconds from 0 to 3600"),
         ("name: a\nschema_version: x", "schema_version must be a whole number from"),
         ("name: a\nentrypoint: {a: b}", "entrypoint must be a command line or a list of words"),

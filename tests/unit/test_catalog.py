@@ -89,6 +89,8 @@ def test_an_apps_bare_url_is_its_source_slash(catalog: Catalog) -> None:
         {"timeout": 31},
         {"idle_timeout": 31},
         {"memory": 129},
+        {"min_warm": 1},
+        {"max_containers": 1},
         {"format": "json"},
         {"name": "renamed"},
         {"config": {"B": "other"}},
@@ -139,6 +141,19 @@ def test_a_config_that_the_fn_overrides_anyway_keeps_its_containers(catalog: Cat
     version_of(catalog)
     catalog.put_app(attrs.evolve(APP, config={"A": "app", "B": "changed"}))
     assert retired == []
+
+
+def test_fns_that_are_to_be_kept_warm_are_told_of_at_each_new_version(catalog: Catalog) -> None:
+    warm: list[FnVersion] = []
+    catalog.on_warm = warm.append
+    assert list(catalog.warm()) == []
+    catalog.put_fn(attrs.evolve(FN, min_warm=1))
+    assert warm == [version_of(catalog)]
+    assert list(catalog.warm()) == warm
+    catalog.put_app(attrs.evolve(APP, config={"NEW": "config"}))
+    assert warm == [warm[0], version_of(catalog)]
+    catalog.put_fn(attrs.evolve(FN, min_warm=0))
+    assert len(warm) == 2
 
 
 def test_a_fn_that_was_never_called_has_nothing_to_retire(catalog: Catalog, retired: list[FnVersion]) -> None:

@@ -105,6 +105,11 @@ FN_REFUSALS: list[tuple[Fields, str]] = [
     ({"idle_timeout": 3601}, IDLE_TIMEOUT),
     ({"memory": -1}, MEMORY),
     ({"memory": 8193}, MEMORY),
+    ({"min_warm": -1}, "min_warm value is out of range, must be between 0 and 10000"),
+    ({"min_warm": 10_001}, "min_warm value is out of range, must be between 0 and 10000"),
+    ({"max_containers": -1}, "max_containers value is out of range, must be between 0 and 10000"),
+    ({"max_containers": 10_001}, "max_containers value is out of range, must be between 0 and 10000"),
+    ({"min_warm": 3, "max_containers": 2}, "min_warm must not be more than max_containers"),
     ({"format": "smoke"}, "format 'smoke' is not one of those that fnd speaks here: http-stream, json"),
     ({"shape": "\x7f"}, "shape must not contain control characters"),
     *ANNOTATIONS,
@@ -266,6 +271,7 @@ def test_an_apps_patch_changes_what_it_has(fields: Fields, changes: Fields) -> N
         ({"memory": 1}, {"memory": 1}),
         ({"timeout": 300}, {"timeout": 300}),
         ({"idle_timeout": 3600}, {"idle_timeout": 3600}),
+        ({"min_warm": 2, "max_containers": 2}, {"min_warm": 2, "max_containers": 2}),
         ({"config": {"A": "1"}}, {"config": {"A": "1"}}),
         ({"annotations": {"a": [1]}}, {"annotations": {"a": [1]}}),
         ({"shape": "S"}, {"shape": "S"}),
@@ -281,6 +287,13 @@ def test_a_fns_patch_changes_what_it_has(fields: Fields, changes: Fields) -> Non
 )
 def test_a_triggers_patch_changes_what_it_has(fields: Fields) -> None:
     assert changed_trigger(TRIGGER, TriggerBody(**fields), NOW) == attrs.evolve(TRIGGER, updated_at=NOW, **fields)
+
+
+def test_how_many_containers_a_fn_has_can_be_set_back_to_nothing() -> None:
+    fn = attrs.evolve(FN, min_warm=2, max_containers=4)
+    assert changed_fn(fn, FnBody(memory=0), FORMATS, NOW) is fn
+    assert changed_fn(fn, FnBody(min_warm=0), FORMATS, NOW) == attrs.evolve(fn, min_warm=0, updated_at=NOW)
+    assert changed_fn(fn, FnBody(max_containers=0), FORMATS, NOW) == attrs.evolve(fn, max_containers=0, updated_at=NOW)
 
 
 def test_a_patch_that_changes_nothing_leaves_the_very_same() -> None:

@@ -21,7 +21,7 @@ def directory(tmp_path: Path, daemon: ScriptedDaemon) -> Path:
     directory = tmp_path / "hello"
     directory.mkdir()
     (directory / "func.yaml").write_text(
-        "name: hello\nruntime: python\nmemory: 64\nconfig:\n  A: b\n"
+        "name: hello\nruntime: python\nmemory: 64\nmin_warm: 0\nconfig:\n  A: b\n"
         "triggers:\n  - name: greet\n    type: http\n    source: /greet/me\n"
     )
     return directory
@@ -34,11 +34,12 @@ def test_a_new_function_comes_into_service_with_its_triggers_and_urls(
     assert ended.code == 0
     (app,), (fn,), (trigger,) = daemon.things["apps"], daemon.things["fns"], daemon.things["triggers"]
     assert app["name"] == "demo"
-    assert {key: fn[key] for key in ("app_id", "name", "image", "memory", "config", "format")} == {
+    assert {key: fn[key] for key in ("app_id", "name", "image", "memory", "min_warm", "config", "format")} == {
         "app_id": app["id"],
         "name": "hello",
         "image": IMAGE,
         "memory": 64,
+        "min_warm": 0,
         "config": {"A": "b"},
         "format": "http-stream",
     }

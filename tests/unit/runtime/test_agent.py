@@ -286,6 +286,50 @@ async def test_leaving_the_agent_ends_every_container_whatever_it_is_doing(autoj
         nursery.cancel_scope.cancel()
 
 
+async def test_a_fn_that_is_to_be_kept_warm_has_containers_before_it_is_called(
+    on: Stage, autojump_clock: MockClock
+) -> None:
+    fn = version("mock://f?start=2", min_warm=2, idle_timeout=1)
+    on.agent.warm(fn)
+    await trio.sleep(5)
+    assert on.driver.started.total() == 2
+    call = await on.call(fn)
+    assert (call.cold, call.taken_at) == (False, call.arrived_at)
+    await trio.sleep(1000)
+    assert len(on.driver.containers) == 2
+    # A new version takes its place, and keeps nothing of the old one.
+    on.agent.retire(fn)
+    on.agent.warm(version("mock://g?start=2", min_warm=1))
+    await trio.sleep(5)
+    assert [container.spec.image for container in on.driver.containers] == ["mock://g?start=2"]
+
+
+async def test_containers_to_be_kept_warm_that_cannot_be_had_are_tried_again_ever_more_rarely(
+    on: Stage, autojump_clock: MockClock
+) -> None:
+    fn = version("mock://f?fail_starts=1000", min_warm=1)
+    on.agent.warm(fn)
+    await trio.sleep(600)
+    tried = on.driver.started.total()
+    assert 5 < tried < 40
+    on.agent.retire(fn)
+    await trio.sleep(600)
+    assert on.driver.started.total() == tried
+
+
+async def test_a_fn_that_nothing_here_can_start_is_not_kept_warm_and_no_harm_comes_of_it(on: Stage) -> None:
+    on.agent.warm(version("unknown://f", min_warm=1))
+    assert on.agent.statistics().pools == ()
+
+
+async def test_a_fn_has_no_more_containers_than_it_says(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=5", memory=10, max_containers=2)
+    async with trio.open_nursery() as nursery:
+        for _ in range(10):
+            nursery.start_soon(on.call, fn)
+    assert on.driver.started.total() == 2
+
+
 async def test_what_happens_to_containers_is_told(on: Stage, autojump_clock: MockClock) -> None:
     fn = version("mock://f?start=1&fail_starts=1", idle_timeout=1)
     with on.events.subscribe() as events:

@@ -22,7 +22,8 @@ from fnd.store import open_store
 from fnd.store.schema import HEAD, REVISIONS, metadata
 from fnd.store.upgrade import MIGRATIONS, upgrade
 
-OLD = Path(__file__).parent / "data" / "schema-0001.db"
+DATA = Path(__file__).parent / "data"
+OLD = DATA / "schema-0001.db"
 
 
 @pytest.fixture
@@ -70,6 +71,35 @@ async def test_a_database_of_fnd_0_0_keeps_its_data(old_directory: Path) -> None
             app_id=shop.id,
             fn_id=cart.id,
             source="/cart",
+            created_at=moment,
+            updated_at=moment,
+        )
+    ]
+
+
+async def test_a_database_from_before_fns_said_how_many_containers_they_want_keeps_its_data(
+    data_directory: Path,
+) -> None:
+    data_directory.mkdir()
+    shutil.copy(DATA / "schema-0002.db", data_directory / "fnd.db")
+    assert _revision(data_directory) == "0002"
+    moment = datetime(2026, 11, 25, 9, tzinfo=UTC)
+    async with open_store(data_directory) as store:
+        contents = await store.load()
+    assert contents.apps == [App(id="01KAPP0000000000000000SHOP", name="shop", created_at=moment, updated_at=moment)]
+    assert contents.fns == [
+        Fn(
+            id="01KFN00000000000000000CART",
+            name="cart",
+            app_id="01KAPP0000000000000000SHOP",
+            image="docker://shop/cart:2",
+            format="json",
+            memory=512,
+            timeout=3,
+            idle_timeout=4,
+            min_warm=0,
+            max_containers=0,
+            config={"A": "b"},
             created_at=moment,
             updated_at=moment,
         )
