@@ -130,6 +130,13 @@ class Settings:
     pull_timeout: float = setting_field(
         "How long getting an image ready may take.", Seconds(), default=600.0, unit="seconds"
     )
+    pause_after: float = setting_field(
+        "How long a container may be idle before it is paused, so that it uses no processor until the next call; "
+        "0 pauses none.",
+        Seconds(86400, or_zero=True),
+        default=5.0,
+        unit="seconds",
+    )
     grace_period: float = setting_field(
         "How long running calls may take to finish when the daemon stops.",
         Seconds(),

@@ -7,6 +7,7 @@ closes first; the store, which everything stands on, the other way round.
 from __future__ import annotations
 
 import gc
+import math
 import os
 import resource
 import signal
@@ -214,7 +215,7 @@ class Daemon:
                     drivers=drivers,
                     codecs=codecs,
                     default_driver=settings.default_driver,
-                    timeouts=PoolTimeouts(start=settings.start_timeout, image=settings.pull_timeout),
+                    timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
                 )
@@ -308,6 +309,12 @@ def _limits(settings: Settings) -> Limits:
         cores=len(os.sched_getaffinity(0)),
         max_pools=settings.max_pools,
         max_waiting=settings.max_waiting,
+    )
+
+
+def _timeouts(settings: Settings) -> PoolTimeouts:
+    return PoolTimeouts(
+        start=settings.start_timeout, image=settings.pull_timeout, pause=settings.pause_after or math.inf
     )
 
 

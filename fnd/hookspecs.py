@@ -106,10 +106,13 @@ class Container(Protocol):
         """Return when its main process has ended. May be called by several tasks, and again after."""
 
     async def pause(self) -> None:
-        """Freeze it so that it uses no CPU."""
+        """Freeze it so that it uses no CPU; it may be left so, and ended so. Called while it is idle.
+
+        Cancelled: it is being ended.
+        """
 
     async def resume(self) -> None:
-        """Let it run on."""
+        """Let it run on, if it does not. Never called during `pause`. Cancelled: called again before the next call."""
 
 
 @attrs.frozen

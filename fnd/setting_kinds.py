@@ -148,21 +148,23 @@ class Size:
 
 @attrs.frozen
 class Seconds:
-    """A time span in seconds, fractions allowed, more than zero."""
+    """A time span in seconds, fractions allowed, more than zero, or zero where that means never."""
 
     maximum: float = 86400.0
+    or_zero: bool = False
     metavar: str = "SECONDS"
 
     @property
     def allowed(self) -> str:
-        return f"a number of seconds, more than 0 and at most {self.maximum:g}"
+        least = "from 0" if self.or_zero else "more than 0"
+        return f"a number of seconds, {least} and at most {self.maximum:g}"
 
     def read(self, value: Any) -> float:
         """Return the seconds."""
         if isinstance(value, bool) or not isinstance(value, str | int | float):
             raise ValueError("not a number")  # noqa: TRY004
         seconds = float(value)
-        if not math.isfinite(seconds) or not 0 < seconds <= self.maximum:
+        if not math.isfinite(seconds) or not 0 <= seconds <= self.maximum or not (seconds or self.or_zero):
             raise ValueError("not in the range")
         return seconds
 

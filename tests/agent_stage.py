@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,8 @@ class Stage:
         container = await self.acquire(call)
         try:
             with trio.fail_after(fn.fn.timeout):
+                if container.paused:
+                    await container.resume()
                 request = CallRequest(call.id, "POST", b"/", [], WholeBody(body), time.time() + 30, False)
                 answer = await self.answer(await container.session.exchange(request))
         finally:
@@ -102,7 +105,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def stage(memory: int = 1024, start_timeout: float = 5.0, cores: int = 2) -> AsyncIterator[Stage]:
+async def stage(
+    memory: int = 1024, start_timeout: float = 5.0, cores: int = 2, pause: float = inf
+) -> AsyncIterator[Stage]:
     """Run an agent on a machine of so many MiB; at the end it is cancelled, and nothing may be left."""
     dispatch = Dispatch(Limits(memory=memory, cores=cores))
     driver = MockDriver()
@@ -115,7 +120,7 @@ async def stage(memory: int = 1024, start_timeout: float = 5.0, cores: int = 2) 
             drivers={"mock": driver},
             codecs={"mock": MockCodec()},
             default_driver="mock",
-            timeouts=PoolTimeouts(start=start_timeout, image=60.0),
+            timeouts=PoolTimeouts(start=start_timeout, image=60.0, pause=pause),
             logs=logs,
             events=events,
         ) as agent:

@@ -56,7 +56,7 @@ class MockSession:
         while not request.body.complete:
             body.append(await request.body.receive())
         container.calls += 1
-        if container.calls == script.hang_at_call:
+        if container.calls == script.hang_at_call or container.paused:
             await container.wait()
             raise errors.FunctionResponseLost
         if container.calls == script.die_at_call:

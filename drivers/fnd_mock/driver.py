@@ -56,10 +56,12 @@ class MockContainer:
 
     async def pause(self) -> None:
         """Freeze it."""
+        await trio.sleep(self.script.pause)
         self.paused = True
 
     async def resume(self) -> None:
         """Let it run on."""
+        await trio.sleep(self.script.pause)
         self.paused = False
 
     async def live(self) -> None:

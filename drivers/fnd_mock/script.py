@@ -23,6 +23,8 @@ class Script:
     """For each call."""
     stop: float = 0.0
     """Until it is gone, once it is to go."""
+    pause: float = 0.0
+    """Until it is paused, and again until it runs on."""
     fail_starts: float = 0
     """How many of the image's containers, from the first on, exit before they are ready."""
     exit_after: float = inf

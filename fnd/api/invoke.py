@@ -92,6 +92,8 @@ class Invocation:
             container = await self._agent.wait(call)
         try:
             connection.interrupt_at(call.taken_at + timeout, _TIMED_OUT)
+            if container.paused:
+                await container.resume()
             response = await container.session.exchange(
                 CallRequest(
                     call.id,

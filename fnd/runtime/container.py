@@ -1,4 +1,4 @@
-"""One container's task: start → ready → [idle → serve]* → stop, held open by `async with` from end to end.
+"""One container's task: start → ready → [idle (→ paused) → serve]* → stop, held open by `async with` to the end.
 
 Calls do not run here: a call leases the container and speaks with its session in its own task. This task holds what
 the call uses, and waits for whichever comes first: the container's own exit, its idle deadline, or being stopped.
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LAST_ANSWER_SECONDS: Final = 1.0
 """How long a call may go on reading an answer after its container's main process has ended."""
+_PAUSE_SECONDS: Final = 10.0
+"""How long a driver may take to pause a container before that counts as the container's failure."""
 
 
 class Keeper(Protocol):
@@ -39,6 +41,8 @@ class ContainerTask:
     __slots__ = (
         "_given_back",
         "_life",
+        "_power",
+        "_rest",
         "_session",
         "call",
         "container",
@@ -48,6 +52,7 @@ class ContainerTask:
         "keeper",
         "launched_at",
         "log",
+        "paused",
         "pool",
         "ready_at",
         "slot",
@@ -72,6 +77,10 @@ class ContainerTask:
         self.failure: errors.FunctionError | None = None
         """Why it never became ready."""
         self.stopped_on_purpose = False
+        self.paused = False
+        """Whether it was idle for so long that it does not run: a call that takes it must `resume` it first."""
+        self._power = trio.Lock()
+        self._rest = trio.CancelScope()
         self._session: Session | None = None
         self._life = trio.CancelScope()
         self._given_back = trio.Event()
@@ -100,6 +109,22 @@ class ContainerTask:
             self._given_back.set()
             return False
         return self.session.reusable
+
+    async def resume(self) -> None:
+        """Let a paused container run on, once it is paused altogether.
+
+        Raises what the driver raises against its contract; the container is then being stopped. Cancelled: it counts as
+        paused.
+        """
+        assert self.container is not None
+        async with self._power:
+            try:
+                await self.container.resume()
+            except Exception:
+                self.stop()
+                raise
+            self.paused = False
+            self._rest.cancel()
 
     def stop(self) -> None:
         """End it, in whatever state it is; returns at once."""
@@ -145,16 +170,30 @@ class ContainerTask:
                 self._session = session
                 self.ready_at = trio.current_time()
                 self.keeper.container_ready(self)
-                await self._until_idle_too_long()
+                await self._until_idle_too_long(container)
         if not self.ready and starting.cancelled_caught:
             raise errors.ContainerStartTimedOut
 
-    async def _until_idle_too_long(self) -> None:
+    async def _until_idle_too_long(self, container: Container) -> None:
+        idle_timeout = self.pool.version.fn.idle_timeout
+        until_pause = min(self.pool.timeouts.pause, idle_timeout)
         while True:
-            # A busy container has no deadline; it cannot have been idle for long before one idle time-out from now.
             deadline = self.keeper.idle_deadline(self)
             if deadline == inf:
-                deadline = trio.current_time() + self.pool.version.fn.idle_timeout
-            await trio.sleep_until(deadline)
+                # A busy container has no deadline, and none that comes before it has been idle for that long.
+                await trio.sleep(until_pause)
+            elif self.paused or until_pause == idle_timeout:
+                with trio.CancelScope(deadline=deadline) as self._rest:
+                    await trio.sleep_forever()
+            else:
+                await trio.sleep_until(deadline - idle_timeout + until_pause)
+                if trio.current_time() >= self.keeper.idle_deadline(self) - idle_timeout + until_pause:
+                    await self._pause(container)
             if self.keeper.expire(self):
                 return
+
+    async def _pause(self, container: Container) -> None:
+        self.paused = True
+        with trio.fail_after(_PAUSE_SECONDS):
+            async with self._power:
+                await container.pause()

@@ -6,6 +6,7 @@ Made once per version, so that a call and a launch find everything at hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
@@ -29,6 +30,8 @@ class PoolTimeouts:
     """From the driver's start to a container that is ready."""
     image: float = 600.0
     """For an image to be made available."""
+    pause: float = inf
+    """Until an idle container is paused."""
 
 
 class FunctionPool:

@@ -61,7 +61,7 @@ class Invariants(trio.abc.Instrument):
 
 async def scenario() -> None:
     """Have calls be cold and warm, wait, fail and be left, and containers die, be evicted, retire and idle."""
-    async with stage(memory=300) as on, trio.open_nursery() as nursery:
+    async with stage(memory=300, pause=0.5) as on, trio.open_nursery() as nursery:
 
         async def call(fn: FnVersion, patience: float = LONG) -> None:
             with trio.move_on_after(patience), suppress(errors.APIError):
@@ -87,7 +87,7 @@ async def test_cancelled_at_any_step_nothing_is_left(autojump_clock: MockClock) 
 
 async def leaves_at(step: int, fn: FnVersion) -> bool:
     """Make a call whose caller leaves after so many of its steps; return whether there were that many."""
-    async with stage() as on:
+    async with stage(pause=0.5) as on:
         leaving = trio.CancelScope()
         tasks: list[trio.lowlevel.Task] = []
 
@@ -123,7 +123,7 @@ class Plan:
 
 
 images = st.builds(
-    "mock://f{}?start={}&run={}&stop={}&fail_starts={}&exit_after={}&die_at_call={}&hang_at_call={}&chunks={}".format,
+    "mock://f{}?start={}&run={}&stop={}&fail_starts={}&exit_after={}&die_at_call={}&hang_at_call={}&chunks={}&pause={}".format,
     st.integers(0, 99),
     st.sampled_from([0, 0.1, 1, 4.9, 5, 6]),
     st.sampled_from([0, 0.1, 1]),
@@ -133,6 +133,7 @@ images = st.builds(
     st.sampled_from(["inf", 1, 2]),
     st.sampled_from(["inf", "inf", 2]),
     st.sampled_from([0, 0, 2]),
+    st.sampled_from([0, 0.2, 2]),
 )
 functions = st.lists(st.builds(Plan, images, st.sampled_from([50, 100, 200])), min_size=1, max_size=3)
 steps = st.lists(
@@ -150,7 +151,7 @@ def test_under_any_interleaving_the_invariants_hold_and_everybody_is_answered(
     plans: Sequence[Plan], steps: Sequence[tuple[str, int, float]]
 ) -> None:
     async def main() -> None:
-        async with stage(memory=200) as on:
+        async with stage(memory=200, pause=0.5) as on:
             invariants = Invariants(on)
             trio.lowlevel.add_instrument(invariants)
             fns = [

@@ -151,6 +151,29 @@ def idle(daemon: LiveDaemon) -> list[str]:
     return [pool["fn_id"] for pool in pools for container in pool["containers"] if container["state"] == "idle"]
 
 
+async def test_a_function_that_is_paused_uses_no_processor_and_answers_the_next_call() -> None:
+    with live_daemon(settings="pause_after = 0.2\n") as daemon:
+        function = daemon.function("f", config={"MODE": "spin"})
+        for _ in range(2):
+            assert (await function.call(body=b"hello")).body == b"hello"
+            await eventually(lambda: [container["state"] for container in function.containers()] == ["paused"])
+            used = ticks(daemon)
+            assert used > 0
+            await trio.sleep(0.3)
+            assert ticks(daemon) == used
+        assert daemon.status()["launches_total"] == 1
+    assert not daemon.containers_left()
+
+
+def ticks(daemon: LiveDaemon) -> int:
+    """Return how much of the processors its functions' processes have used, in the kernel's ticks."""
+    used = 0
+    for pid in daemon.processes():
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        used += int(fields[11]) + int(fields[12])
+    return used
+
+
 async def test_a_function_that_cannot_start_is_told_of_and_then_refused_at_once(daemon: LiveDaemon) -> None:
     function = daemon.function("f", config={"MODE": "exit"})
     assert set(await together(function, 50)) == {502}

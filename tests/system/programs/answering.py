@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,11 @@ PART = bytes(range(256)) * 1024
 def wait_for_ever() -> None:
     while True:
         signal.pause()
+
+
+def spin() -> None:
+    while True:
+        pass
 
 
 def listen() -> socket.socket:
@@ -49,6 +55,8 @@ def start(mode: str) -> socket.socket:
     listener = listen()
     if mode == "stray":
         stray()
+    if mode == "spin":
+        threading.Thread(target=spin, daemon=True).start()
     LINK.symlink_to(BOUND.name)
     return listener
 

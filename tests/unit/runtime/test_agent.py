@@ -14,6 +14,7 @@ from fnd import errors
 from fnd.runtime.call import Call
 from fnd.runtime.events import EventKind
 from tests.agent_stage import Stage, stage, version
+from tests.checkpoints import at_step
 
 
 @pytest.fixture
@@ -328,6 +329,38 @@ async def test_a_fn_has_no_more_containers_than_it_says(on: Stage, autojump_cloc
         for _ in range(10):
             nursery.start_soon(on.call, fn)
     assert on.driver.started.total() == 2
+
+
+@pytest.mark.parametrize("after", [0, 2.9, 3, 3.5, 4, 9])
+async def test_a_call_finds_its_container_whether_it_is_paused_or_being_paused(
+    after: float, autojump_clock: MockClock
+) -> None:
+    fn = version("mock://f?pause=1", idle_timeout=10)
+    async with stage(pause=3) as on:
+        for _ in range(3):
+            await on.call(fn)
+            await trio.sleep(after)
+        await on.call(fn)
+        assert on.driver.started.total() == 1
+        await trio.sleep(5)
+        (container,) = on.agent.statistics().pools[0].containers
+        assert container.state == "paused"
+
+
+async def test_a_call_cancelled_anywhere_while_its_container_runs_on_costs_the_next_call_nothing(
+    autojump_clock: MockClock,
+) -> None:
+    fn = version("mock://f?pause=1&run=1", idle_timeout=100)
+    async with stage(pause=3) as on:
+        await on.call(fn)
+        for step in range(1, 10):
+            await trio.sleep(10)
+            with trio.CancelScope() as scope:
+                async with at_step(step, scope.cancel):
+                    await on.call(fn)
+            await on.call(fn)
+        await trio.sleep(200)
+        on.check_nothing_left()
 
 
 async def test_what_happens_to_containers_is_told(on: Stage, autojump_clock: MockClock) -> None:

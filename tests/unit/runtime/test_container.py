@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+import trio.testing
 from trio.testing import MockClock
 
 from fnd import errors
@@ -48,9 +49,12 @@ class Keeper:
         return trio.current_time() >= self.idle_deadline(container)
 
 
-def make(keeper: Keeper, image: str = "mock://f", driver: Any = None, codec: Any = None) -> ContainerTask:
+def make(
+    keeper: Keeper, image: str = "mock://f", driver: Any = None, codec: Any = None, pause: float = inf
+) -> ContainerTask:
     fn = version(image, idle_timeout=10)
-    pool = FunctionPool(fn, driver or MockDriver(), codec or MockCodec(), PoolTimeouts(start=5, image=60), EventBus())
+    timeouts = PoolTimeouts(start=5, image=60, pause=pause)
+    pool = FunctionPool(fn, driver or MockDriver(), codec or MockCodec(), timeouts, EventBus())
     dispatch = Dispatch(Limits(memory=1000))
     pool.decisions = dispatch.pool(pool, PoolSettings(memory=100, idle_timeout=10))
     dispatch.arrive(pool.decisions, "call", trio.current_time())
@@ -90,6 +94,75 @@ async def test_it_can_be_stopped_at_any_time(autojump_clock: MockClock) -> None:
             container.stop()
         assert driver.containers == set()
         assert container.failure is None
+
+
+async def test_one_that_is_idle_for_a_while_is_paused_and_still_ends_in_time(autojump_clock: MockClock) -> None:
+    driver = MockDriver()
+    container = make(Keeper(), "mock://f?start=1", driver, pause=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(container.run)
+        await trio.sleep(3.9)
+        (mock,) = driver.containers
+        assert not mock.paused
+        await trio.sleep(0.2)
+        assert (mock.paused, container.paused) == (True, True)
+    assert trio.current_time() == 1 + 10
+
+
+async def test_one_that_is_called_meanwhile_is_paused_later(autojump_clock: MockClock) -> None:
+    keeper, driver = Keeper(), MockDriver()
+    container = make(keeper, driver=driver, pause=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(container.run)
+        await trio.sleep(2)
+        keeper.busy = True
+        await trio.sleep(50)
+        (mock,) = driver.containers
+        assert not mock.paused
+        keeper.busy, keeper.since = False, trio.current_time()
+        await trio.sleep(7)
+        assert mock.paused
+
+
+@pytest.mark.parametrize("moment", [3, 4, 5, 6])
+async def test_one_that_is_being_paused_is_paused_before_it_runs_on(moment: float, autojump_clock: MockClock) -> None:
+    keeper, driver = Keeper(), MockDriver()
+    container = make(keeper, "mock://f?pause=2", driver, pause=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(container.run)
+        await trio.sleep(moment)
+        await trio.testing.wait_all_tasks_blocked()
+        assert container.paused
+        keeper.busy = True
+        await container.resume()
+        (mock,) = driver.containers
+        assert (mock.paused, container.paused) == (False, False)
+        assert trio.current_time() == max(5, moment) + 2
+        container.stop()
+
+
+async def test_one_that_cannot_be_paused_in_time_is_given_up(autojump_clock: MockClock) -> None:
+    driver = MockDriver()
+    container = make(Keeper(), "mock://f?pause=500", driver, pause=3)
+    with pytest.raises(BaseExceptionGroup) as raised:
+        await container.run()
+    assert raised.group_contains(trio.TooSlowError)
+    assert (trio.current_time(), driver.containers) == (3 + 10, set())
+
+
+async def test_one_that_does_not_run_on_is_given_up(monkeypatch: pytest.MonkeyPatch, autojump_clock: MockClock) -> None:
+    async def resume(_: object) -> None:
+        raise LookupError
+
+    monkeypatch.setattr("fnd_mock.driver.MockContainer.resume", resume)
+    driver = MockDriver()
+    container = make(Keeper(), driver=driver, pause=3)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(container.run)
+        await trio.sleep(4)
+        with pytest.raises(LookupError):
+            await container.resume()
+    assert (trio.current_time(), driver.containers) == (4, set())
 
 
 async def test_its_own_exit_ends_it(autojump_clock: MockClock) -> None:
