@@ -28,7 +28,10 @@ _USUAL: Final = (b"Content-Type", b"Fn-Fdk-Version", b"Fn-Fdk-Runtime", b"Fn-Htt
 _FORWARDED: Final = frozenset((*_USUAL, *map(bytes.lower, _USUAL)))
 """Names as functions usually spell them, which need no second look."""
 _TRUST_IDLE_SECONDS: Final = 1.0
-"""A connection idle for longer is looked at before it is used: servers close theirs after as little as five seconds."""
+"""A connection idle for longer is looked at before it is used: who closed it in the meantime is seen."""
+_KEEP_IDLE_SECONDS: Final = 4.0
+"""One idle for longer is not used again. Servers close theirs after as little as five seconds, and one that was paused
+closes it as it runs on, when a request may be on its way already."""
 
 
 class ClientResponse:
@@ -177,14 +180,16 @@ class ClientConnection:
             self._keep_alive = False
 
     def _renew(self) -> None:
-        """Open the connection again if the function has closed it; what it sent unasked breaks the protocol."""
+        """Open the connection again if it was idle for long or closed; what came unasked breaks the protocol."""
         if self._sock.fileno() < 0:  # closed by us: the container is ending
             self._in_order = False
             raise errors.FunctionResponseLost
         try:
             unasked = self._sock.recv(1, socket.MSG_PEEK) if self._keep_alive else b""
         except BlockingIOError:
-            return
+            if time.monotonic() - self._last_used < _KEEP_IDLE_SECONDS:
+                return
+            unasked = b""
         except OSError:
             unasked = b""
         if unasked:

@@ -314,10 +314,21 @@ async def test_one_that_was_closed_while_it_was_idle_for_long_is_opened_again(
 ) -> None:
     await talk.exchange(OK)
     await talk.function.end.aclose()
-    later = time.monotonic() + 5
+    later = time.monotonic() + 2
     monkeypatch.setattr(time, "monotonic", lambda: later)
     _, body = await talk.exchange(OK)
     assert body == b"ok"
+
+
+@pytest.mark.parametrize(("idle", "connections"), [(2, 1), (5, 2)])
+async def test_one_that_was_idle_for_so_long_that_it_may_be_closed_any_moment_is_opened_again(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, idle: float, connections: int
+) -> None:
+    await talk.exchange(OK)
+    later = time.monotonic() + idle
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    _, body = await talk.exchange(OK)
+    assert (body, len(talk.function.ends)) == (b"ok", connections)
 
 
 async def test_what_was_sent_unasked_meanwhile_is_no_answer(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
