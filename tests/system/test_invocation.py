@@ -64,8 +64,8 @@ async def functions(daemon: LiveDaemon) -> AsyncIterator[Functions]:
     yield functions
     functions.delete_all()
     await eventually(lambda: not daemon.containers_left())
+    await eventually(lambda: daemon.status()["memory_reserved"] == 0)
     await eventually(lambda: daemon.descriptors() <= descriptors)
-    assert daemon.status()["memory_reserved"] == 0
 
 
 def check_call_headers(answer: Answer) -> None:
