@@ -144,6 +144,17 @@ class Settings:
         unit="seconds",
         reloadable=True,
     )
+    call_records: int = setting_field(
+        "Calls whose records are kept in memory: what fnd calls and fnd explain tell of the last ones.",
+        Whole(0, 1_000_000),
+        default=10_000,
+    )
+    call_history: int = setting_field(
+        "Calls whose records are kept on disk; 0 writes none. Of more than 100 calls a second, those that failed, "
+        "those that were cold and the slowest are written.",
+        Whole(0, 10_000_000),
+        default=100_000,
+    )
     max_connections: int = setting_field(
         "Connections open at once on all listeners; more wait to be accepted.",
         Whole(1, 1_000_000),

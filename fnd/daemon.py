@@ -36,11 +36,12 @@ from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
 from fnd.plugin_manager import PluginManager
 from fnd.runtime.agent import Agent, running_agent
+from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
 from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.socket_watcher import watching_sockets
-from fnd.store import StoreHealth, open_store
+from fnd.store import CallHistory, StoreHealth, open_store
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
@@ -199,6 +200,9 @@ class Daemon:
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
             await enter(_background(self._logs.run))
+            history = CallHistory(store, settings.call_history)
+            records = CallRecords(settings.call_records)
+            await enter(records.flushing(history))
             watcher = await enter(watching_sockets())
             plugins = PluginManager()
             drivers = plugins.drivers(self._driver_context)
@@ -218,6 +222,7 @@ class Daemon:
                     timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
+                    records=records,
                 )
             )
             catalog.on_retired = agent.retire
@@ -234,6 +239,8 @@ class Daemon:
                 codecs=codecs,
                 logs=self._logs,
                 events=self._events,
+                records=records,
+                history=history,
             )
             await trio.to_thread.run_sync(services.builder.clear)
             management = ASGIBridge(make_application(services))

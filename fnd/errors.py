@@ -87,6 +87,12 @@ class FnNotFound(NotFound):
     default_message = "Fn not found"
 
 
+class CallNotFound(NotFound):
+    """No record of such a call."""
+
+    default_message = "There is no record of this call: it never was, or so many came since that it was dropped"
+
+
 class TriggerNotFound(NotFound):
     """No trigger by that id, or none that the requested URL leads to."""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 import time
+from datetime import UTC, datetime
 from typing import Final
 
 ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
@@ -23,6 +24,14 @@ def _encode(value: int, length: int) -> str:
         pairs.append(_DIGITS[value & 1023])
         value >>= 10
     return "".join(reversed(pairs))
+
+
+def made_at(identifier: str) -> datetime:
+    """Return when an identifier was made, to the millisecond."""
+    millisecond = 0
+    for digit in identifier[:10]:
+        millisecond = millisecond << 5 | ALPHABET.index(digit)
+    return datetime.fromtimestamp(millisecond / 1000, UTC)
 
 
 class IdGenerator:

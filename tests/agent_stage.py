@@ -20,6 +20,7 @@ from fnd.ids import new_id
 from fnd.model import App, Fn
 from fnd.runtime.agent import Agent, running_agent
 from fnd.runtime.call import Call
+from fnd.runtime.call_records import CallRecords
 from fnd.runtime.container import ContainerTask
 from fnd.runtime.events import EventBus
 from fnd.runtime.function_logs import FunctionLogs
@@ -60,6 +61,7 @@ class Stage:
     dispatch: Dispatch
     driver: MockDriver
     events: EventBus
+    records: CallRecords
 
     def arrive(self, fn: FnVersion) -> Call:
         """Return a call that has just arrived."""
@@ -112,6 +114,7 @@ async def stage(
     dispatch = Dispatch(Limits(memory=memory, cores=cores))
     driver = MockDriver()
     events = EventBus()
+    records = CallRecords(1000)
     logs = FunctionLogs(Path("/nowhere"))  # keeps what it is given in memory: nobody runs its writer
     made: list[Stage] = []
     try:
@@ -123,9 +126,10 @@ async def stage(
             timeouts=PoolTimeouts(start=start_timeout, image=60.0, pause=pause),
             logs=logs,
             events=events,
+            records=records,
         ) as agent:
             await trio.sleep(1)  # so that no moment is 0.0
-            made.append(Stage(agent, dispatch, driver, events))
+            made.append(Stage(agent, dispatch, driver, events, records))
             yield made[0]
     finally:
         for one in made:

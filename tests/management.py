@@ -19,10 +19,12 @@ from fnd.catalog import Catalog, FnVersion
 from fnd.config import load_settings
 from fnd.hookspecs import Codec, Protection
 from fnd.http.asgi import ASGIApplication
+from fnd.runtime.call import Call
+from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import EventBus
 from fnd.runtime.function_logs import FunctionLogs
 from fnd.runtime.statistics import AgentStatistics, PoolStatistics
-from fnd.store import Store, open_store
+from fnd.store import CallHistory, Store, open_store
 
 FORMATS = ("http-stream", "json")
 
@@ -32,6 +34,9 @@ class Agent:
 
     def __init__(self) -> None:
         self.pools: list[PoolStatistics] = []
+
+    def calls(self) -> list[Call]:
+        return []
 
     def statistics(self) -> AgentStatistics:
         """Return statistics as of a machine with one GiB for containers."""
@@ -216,6 +221,8 @@ async def managing(directory: Path, listen: str = "127.0.0.1:8080") -> AsyncIter
             codecs=codecs,
             logs=logs,
             events=EventBus(),
+            records=CallRecords(0),
+            history=CallHistory(store, 1000),
         )
         retired: list[FnVersion] = []
         services.catalog.on_retired = retired.append

@@ -16,11 +16,12 @@ import attrs
 import trio
 from litestar import Request, Router, get, post
 from litestar.openapi.datastructures import ResponseSpec
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive
 
 from fnd import __version__
 from fnd.api.builds import BuildDone, BuildError, BuildProgress
+from fnd.api.calls import get_call, list_calls
 from fnd.api.ndjson import MEDIA_TYPE, Emit, LineStream, Producer
 from fnd.api.problems import documented
 from fnd.api.services import Services, services_of
@@ -148,11 +149,11 @@ async def stop(request: Request[Any, Any, Any]) -> None:
 @get("/logs", operation_id="StreamLogs", responses=_lines_of(LogLine) | documented(400))
 async def logs(
     request: Request[Any, Any, Any],
-    fn: Annotated[str | None, Parameter(description="A function's id.")] = None,
-    app: Annotated[str | None, Parameter(description="An app's id; with follow.")] = None,
-    call: Annotated[str | None, Parameter(description="A call's id.")] = None,
-    follow: Annotated[bool, Parameter(description="Go on with what is written from now on.")] = False,
-    lines: Annotated[int, Parameter(description="Lines of a function's history.", ge=0, le=MAX_LINES)] = 100,
+    fn: Annotated[str | None, QueryParameter(description="A function's id.")] = None,
+    app: Annotated[str | None, QueryParameter(description="An app's id; with follow.")] = None,
+    call: Annotated[str | None, QueryParameter(description="A call's id.")] = None,
+    follow: Annotated[bool, QueryParameter(description="Go on with what is written from now on.")] = False,
+    lines: Annotated[int, QueryParameter(description="Lines of a function's history.", ge=0, le=MAX_LINES)] = 100,
 ) -> ASGIApp:
     """Stream what functions write: the end of one's log and, with `follow`, what comes after it."""
     function_logs = services_of(request).logs
@@ -206,7 +207,7 @@ async def _emit_each(items: Iterable[_Line], emit: Emit) -> None:
 )
 async def build(
     request: Request[Any, Any, Any],
-    driver: Annotated[str, Parameter(description="Who builds; the default driver if absent.")] = "",
+    driver: Annotated[str, QueryParameter(description="Who builds; the default driver if absent.")] = "",
 ) -> ASGIApp:
     """Build the function whose directory's tar is the body; stream progress, then the image or the error."""
     services = services_of(request)
@@ -219,6 +220,6 @@ async def build(
 
 control_router: Final = Router(
     path="/control",
-    route_handlers=[status, pools, doctor, drain, reload, stop, logs, events, build],
+    route_handlers=[status, pools, doctor, drain, reload, stop, logs, events, build, list_calls, get_call],
     tags=["control"],
 )

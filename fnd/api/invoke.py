@@ -82,7 +82,9 @@ class Invocation:
         connection.about = call
         if not request.complete:
             await request.buffer(_HELD_WHOLE)
-            call.arrived_at = now = trio.current_time()
+            call.arrived_at = trio.current_time()
+            call.receive = call.arrived_at - now
+            now = call.arrived_at
         if connection.caller_gone:
             raise errors.CallerGone
         timeout = pool.timeout
@@ -93,6 +95,7 @@ class Invocation:
         try:
             connection.interrupt_at(call.taken_at + timeout, _TIMED_OUT)
             if container.paused:
+                call.resumed = True
                 await container.resume()
             response = await container.session.exchange(
                 CallRequest(
@@ -105,19 +108,24 @@ class Invocation:
                     through_trigger,
                 )
             )
-            status, headers = _trigger_answer(response.headers) if through_trigger else (200, response.headers)
+            if through_trigger:
+                call.status, headers = _trigger_answer(response.headers)
+            else:
+                headers = response.headers
             rest = None
             if response.complete:
                 # Before the container is given back: that takes time, but not while anybody waits for it.
-                rest = connection.respond_at_once(status, headers, response.first, call.header_lines())
+                rest = connection.respond_at_once(call.status, headers, response.first, call.header_lines())
             else:
-                await _stream(connection, response, status, headers, call.header_lines())
+                await _stream(connection, response, call.status, headers, call.header_lines())
         finally:
             self._agent.release(call, container)
         if rest:
             await connection.finish_response(rest)
         elif connection.answering:
             await connection.end_response()
+        connection.about = None
+        pool.record(call)
 
 
 async def _stream(connection: Connection, response: CallResponse, status: int, headers: Headers, lines: bytes) -> None:

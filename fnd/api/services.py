@@ -6,7 +6,7 @@ a few lines of stand-in, and no handler reaches further than it says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from fnd.catalog import Catalog
     from fnd.config import Settings
     from fnd.hookspecs import Codec, Driver
+    from fnd.runtime.call import Call
+    from fnd.runtime.call_records import CallRecords
     from fnd.runtime.events import EventBus
     from fnd.runtime.function_logs import FunctionLogs
     from fnd.runtime.statistics import AgentStatistics
-    from fnd.store import Store
+    from fnd.store import CallHistory, Store
 
 STATE_KEY: Final = "services"
 """Where the application's state holds its Services."""
@@ -34,6 +36,9 @@ class AgentView(Protocol):
 
     def statistics(self) -> AgentStatistics:
         """Return a snapshot of every pool and of the machine's capacity."""
+
+    def calls(self) -> Iterable[Call]:
+        """Return the calls that wait for a container or have one."""
 
 
 class DaemonControl(Protocol):
@@ -79,6 +84,10 @@ class Services:
     """By format."""
     logs: FunctionLogs
     events: EventBus
+    records: CallRecords
+    """Of the last calls that are over."""
+    history: CallHistory
+    """Where records go to."""
     builder: Builder = attrs.field(
         default=attrs.Factory(lambda self: Builder(self.settings.data_directory), takes_self=True)
     )

@@ -38,11 +38,11 @@ class Daemon:
     def __exit__(self, *_: object) -> None:
         self._http.close()
 
-    def get(self, path: str, **query: str | int | None) -> Any:
+    def get(self, path: str, **query: str | float | None) -> Any:
         """Return what a GET answers, decoded."""
         return self._json("GET", path, params=_query(query))
 
-    def post(self, path: str, body: object = None, **query: str | int | None) -> Any:
+    def post(self, path: str, body: object = None, **query: str | float | None) -> Any:
         """Return what a POST answers, decoded; None if it answers nothing."""
         return self._json("POST", path, params=_query(query), json=body)
 
@@ -65,7 +65,7 @@ class Daemon:
                 return
 
     def lines(
-        self, method: str, path: str, content: Iterable[bytes] | None = None, **query: str | int | None
+        self, method: str, path: str, content: Iterable[bytes] | None = None, **query: str | float | None
     ) -> Iterator[dict[str, Any]]:
         """Yield the objects of an NDJSON answer as they come, for as long as they come."""
         # What is being followed may be quiet for hours.
@@ -112,7 +112,7 @@ class Daemon:
         return NotReachable(f"The daemon at {self.control} ended the conversation: {error}")
 
 
-def _query(query: Mapping[str, str | int | None]) -> dict[str, str | int]:
+def _query(query: Mapping[str, str | float | None]) -> dict[str, str | float]:
     return {name: value for name, value in query.items() if value is not None}
 
 

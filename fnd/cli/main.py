@@ -28,6 +28,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "apps": ("fnd.cli.apps:apps", "List and change apps."),
     "fns": ("fnd.cli.fns:fns", "List and change functions."),
     "triggers": ("fnd.cli.triggers:triggers", "List and change triggers, the URLs of functions."),
+    "calls": ("fnd.cli.calls:calls", "Show the last calls and how long each part of them took."),
+    "explain": ("fnd.cli.calls:explain", "Tell why one call took as long as it did."),
     "logs": ("fnd.cli.logs:logs", "Show what functions write."),
     "events": ("fnd.cli.events:events", "Show what the daemon does, as it does it."),
     "top": ("fnd.cli.top:top", "Watch functions and their containers."),

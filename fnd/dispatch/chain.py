@@ -6,6 +6,7 @@ line). A dict would do for either until it is emptied from the front for long: i
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Generic, TypeVar
 
 
@@ -30,6 +31,13 @@ class Chain(Generic[MemberT]):
         self.first: MemberT | None = None
         self.last: MemberT | None = None
         self.length = 0
+
+    def __iter__(self) -> Iterator[MemberT]:
+        """Give every member, first to last; the chain must not change meanwhile."""
+        member = self.first
+        while member is not None:
+            yield member
+            member = member.next
 
     def append(self, member: MemberT) -> None:
         """Put `member`, which stands in no chain, at the end."""

@@ -6,7 +6,7 @@ the task that reported the event, since each is no more than starting, waking or
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from math import inf
 from typing import TYPE_CHECKING, Final
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fnd.catalog import FnVersion
     from fnd.dispatch import Action, Pool, Slot
     from fnd.hookspecs import Codec, Driver
+    from fnd.runtime.call_records import CallRecords
     from fnd.runtime.function_logs import FunctionLogs
 
 _REJECTIONS: Final[Mapping[RejectReason, type[errors.APIError]]] = {
@@ -54,6 +55,7 @@ class Agent:
         timeouts: PoolTimeouts,
         logs: FunctionLogs,
         events: EventBus,
+        records: CallRecords,
         nursery: trio.Nursery,
     ) -> None:
         self._dispatch = dispatch
@@ -63,6 +65,7 @@ class Agent:
         self._timeouts = timeouts
         self._logs = logs
         self._events = events
+        self._records = records
         self._nursery = nursery
         self._pools: dict[str, FunctionPool] = {}
         self.now: Final[Callable[[], float]] = trio.lowlevel.current_clock().current_time
@@ -94,6 +97,7 @@ class Agent:
             return None
         call.taken_at = call.arrived_at
         container: ContainerTask = slot.container
+        call.container_id = container.id
         container.begin(call)
         return container
 
@@ -102,14 +106,17 @@ class Agent:
 
         Raises APIError if there will be none. Cancelled: the call has left the line, and no container is its own.
         """
+        self._note_situation(call)
         self._perform()
         try:
             container = await call.wait()
         except trio.Cancelled:
+            call.waited_for = self._dispatch.why(call)
             self._dispatch.gone(call, trio.current_time())
             self._perform()
             raise
         slot = container.slot
+        call.container_id = container.id
         call.taken_at = slot.since
         if slot.calls == 1 and container.ready_at > call.arrived_at:
             call.cold = True
@@ -150,6 +157,19 @@ class Agent:
         self._dispatch.drain(trio.current_time())
         self._perform()
 
+    def _note_situation(self, call: Call) -> None:
+        """Keep what the call has just met, for whoever asks why it was slow."""
+        pool = call.pool.decisions
+        launched = 0
+        for action in self._dispatch.actions:
+            if type(action) is Launch and action.slot.pool is pool:
+                launched += 1
+        meter = pool.meter
+        call.situation = (
+            *(pool.line.length - 1, pool.busy, pool.launching - launched, launched),
+            *(meter.mean_run, meter.mean_start),
+        )
+
     def _make_pool(self, version: FnVersion) -> FunctionPool:
         fn = version.fn
         scheme, separator, _ = fn.image.partition("://")
@@ -168,7 +188,7 @@ class Agent:
             min_warm=fn.min_warm,
             max_containers=fn.max_containers or None,
         )
-        pool = FunctionPool(version, driver, codec, self._timeouts, self._events)
+        pool = FunctionPool(version, driver, codec, self._timeouts, self._events, self._records)
         pool.decisions = self._dispatch.pool(pool, settings)
         return pool
 
@@ -179,7 +199,7 @@ class Agent:
         if dispatch.actions:
             for action in dispatch.actions:
                 if type(action) is Assign:  # nearly all are
-                    action.call.give(action.slot.container)
+                    action.call.give(action.slot.container, action.why)
                 else:
                     self._do(action)
             dispatch.actions.clear()
@@ -280,6 +300,16 @@ class Agent:
 
     # What it says of itself.
 
+    def calls(self) -> Iterator[Call]:
+        """Yield the calls that wait for a container or have one; linear in pools, containers and waiters."""
+        for pool in (*self._dispatch.pools.values(), *self._dispatch.retired):
+            for slot in pool.slots:
+                if slot.call is not None:
+                    yield slot.call
+            for waiter in pool.line:
+                assert isinstance(waiter.call, Call)
+                yield waiter.call
+
     def statistics(self) -> AgentStatistics:
         """Return a snapshot of every pool and of the machine's capacity."""
         now = trio.current_time()
@@ -360,6 +390,7 @@ async def running_agent(
     timeouts: PoolTimeouts,
     logs: FunctionLogs,
     events: EventBus,
+    records: CallRecords,
 ) -> AsyncIterator[Agent]:
     """Run an agent for as long as the context is open; leaving it ends every container and waits for their ends."""
     async with trio.open_nursery() as nursery:
@@ -371,6 +402,7 @@ async def running_agent(
             timeouts=timeouts,
             logs=logs,
             events=events,
+            records=records,
             nursery=nursery,
         )
         nursery.start_soon(agent.keep_time)

@@ -1,4 +1,7 @@
-"""One call on its way: when it arrived, what it waited for, which container took it, and how long each part took."""
+"""One call on its way: when it arrived, what it waited for, which container took it, and how long each part took.
+
+When it is over it is kept for a while as it is: fnd.runtime.call_records makes its record of it.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import trio
 from fnd import errors
 
 if TYPE_CHECKING:
+    from fnd.dispatch import WaitReason
     from fnd.http.wire import Headers
     from fnd.runtime.container import ContainerTask
     from fnd.runtime.pool import FunctionPool
@@ -33,7 +37,21 @@ class Call:
     """How much of the wait its container was being launched for it, seconds."""
     cold = False
     """Whether its container was launched while, or because, it waited."""
+    receive = 0.0
+    """How long its body was awaited before it stood in line, seconds."""
+    resumed = False
+    """Whether its container was paused, and had to run on first."""
+    status = 200
+    """What it is answered with."""
+    error = ""
+    """What it failed with."""
+    container_id = ""
+    """Which container took it."""
+    waited_for: WaitReason | None = None
+    situation: tuple[int, int, int, int, float, float] | None = None
+    """What it met when no container was idle: the fields of fnd.model.Situation, in their order."""
     container: ContainerTask | None = None
+    """The one that was given to it, until it takes it."""
     _error: errors.APIError | None = None
     _task: trio.lowlevel.Task | None = None
 
@@ -42,9 +60,10 @@ class Call:
         self.pool = pool
         self.arrived_at = arrived_at
 
-    def give(self, container: ContainerTask) -> None:
-        """A container takes the call; its task wakes, if it sleeps already."""
+    def give(self, container: ContainerTask, why: WaitReason) -> None:
+        """A container takes the call, which waited for `why`; its task wakes, if it sleeps already."""
         self.container = container
+        self.waited_for = why
         self._wake()
 
     def reject(self, error: errors.APIError) -> None:
@@ -67,15 +86,20 @@ class Call:
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         if self._error is not None:
             raise self._error
-        assert self.container is not None
-        return self.container
+        container, self.container = self.container, None  # the record that is kept must not keep the container
+        assert container is not None
+        return container
 
     def _abort(self, _: object) -> trio.lowlevel.Abort:
         self._task = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def failed(self, error: errors.APIError) -> Headers:
-        """The call is answered with `error`; return what that answer carries beside the error's own headers."""
+        """The call is over, answered with `error`; return what that answer carries beside the error's own headers."""
+        self.answered_at = self.answered_at or trio.current_time()
+        self.status = error.status
+        self.error = error.message
+        self.pool.record(self)
         self.pool.call_failed(self, error)
         return [
             (name, value) for name, _, value in (line.partition(b": ") for line in self.header_lines().splitlines())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from fnd.catalog import FnVersion
     from fnd.dispatch import Pool
     from fnd.runtime.call import Call
+    from fnd.runtime.call_records import CallRecords
 
 
 @attrs.frozen
@@ -44,6 +45,7 @@ class FunctionPool:
         "decisions",
         "driver",
         "failures",
+        "record",
         "timeouts",
         "version",
     )
@@ -57,12 +59,15 @@ class FunctionPool:
         codec: Codec,
         timeouts: PoolTimeouts,
         events: EventBus,
+        records: CallRecords,
     ) -> None:
         self.version = version
         self.driver = driver
         self.codec = codec
         self.timeouts = timeouts
         self._events = events
+        self.record = records.add
+        """To be told of each call that is over, once."""
         self.failures = 0
         self._environment = _environment(version)
 

@@ -12,7 +12,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import (
+    Boolean,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -26,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-REVISIONS: Final = ("0001", "0002", "0003")
+REVISIONS: Final = ("0001", "0002", "0003", "0004")
 """Every revision a database can have, oldest first; the last is this version's."""
 HEAD: Final = REVISIONS[-1]
 
@@ -129,4 +131,30 @@ triggers: Final = Table(
     UniqueConstraint("app_id", "type", "source", name="triggers_app_source"),
     Index("triggers_fn", "fn_id"),
     Index("triggers_order", "name", "id"),
+)
+
+calls: Final = Table(
+    "calls",
+    metadata,
+    # Sorts by the time it came, which is why it is the order of every list. No foreign keys: records outlive their fns.
+    Column("id", String(26), primary_key=True),
+    Column("app_id", String(26), nullable=False),
+    Column("app_name", String(255), nullable=False),
+    Column("fn_id", String(26), nullable=False),
+    Column("fn_name", String(255), nullable=False),
+    Column("arrived_at", Moment, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("cold", Boolean, nullable=False),
+    Column("resumed", Boolean, nullable=False),
+    Column("receive", Float, nullable=False),
+    Column("queue", Float, nullable=False),
+    Column("launch", Float, nullable=False),
+    Column("run", Float, nullable=False),
+    Column("waited_for", String(32), nullable=False),
+    Column("container_id", String(26), nullable=False),
+    Column("situation", JSONObject, nullable=True),
+    Index("calls_fn", "fn_id", "id"),
+    Index("calls_app", "app_id", "id"),
 )

@@ -1,4 +1,4 @@
-"""The store as the daemon sees it: apps, fns and triggers read and written without blocking the trio loop.
+"""The store as the daemon sees it: apps, fns, triggers and calls' records, without ever blocking the trio loop.
 
 Writes go one after the other, through one writer. Each method that writes either returns, and then the change
 is on disk, or raises, and then nothing has changed. Cancelled while it waits for its turn, nothing has
@@ -8,7 +8,7 @@ its turn, so a caller that updates the catalog before its own next checkpoint do
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Final, Generic, TypeVar
@@ -19,7 +19,8 @@ from sqlalchemy import Connection
 
 from fnd.errors import ConfigurationError, StoreUnavailable
 from fnd.log import get_logger
-from fnd.model import App, Fn, Trigger
+from fnd.model import App, CallQuery, CallRecord, Fn, Trigger
+from fnd.store import calls
 from fnd.store.database import READERS, Database
 from fnd.store.lock import held
 from fnd.store.repositories import APPS, FNS, TRIGGERS, Entity, ListQuery, Page, Repository
@@ -161,6 +162,27 @@ class Collection(Generic[Entity]):
     async def delete(self, entity_id: str) -> None:
         """Remove one, and all that belongs to it: an app's fns and triggers, a fn's triggers. Raises as `get`."""
         await self._store.write(lambda connection: self._repository.delete(connection, entity_id))
+
+
+class CallHistory:
+    """The records of the last `keep` calls, or nearly; 0 keeps none. Everything raises StoreUnavailable."""
+
+    def __init__(self, store: Store, keep: int) -> None:
+        self._store = store
+        self._keep = keep
+
+    async def add(self, records: Callable[[], Iterable[CallRecord]]) -> None:
+        """Add what `records` gives, called in the writer's thread; the oldest beyond `keep` go."""
+        if self._keep:
+            await self._store.write(lambda connection: calls.add(connection, records(), self._keep))
+
+    async def find(self, call_id: str) -> CallRecord | None:
+        """Return the record of one call, if there is one."""
+        return await self._store.read(lambda connection: calls.find(connection, call_id))
+
+    async def newest(self, query: CallQuery) -> list[CallRecord]:
+        """Return the records that are asked for, newest first."""
+        return await self._store.read(lambda connection: calls.newest(connection, query))
 
 
 @asynccontextmanager

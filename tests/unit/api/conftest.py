@@ -20,8 +20,11 @@ from fnd.api.control import control_router
 from fnd.api.services import STATE_KEY, Services
 from fnd.catalog import Catalog
 from fnd.config import Settings, load_settings
-from fnd.errors import ConfigurationError
+from fnd.errors import ConfigurationError, StoreUnavailable
 from fnd.hookspecs import Protection
+from fnd.model import CallQuery, CallRecord
+from fnd.runtime.call import Call
+from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import EventBus
 from fnd.runtime.function_logs import FunctionLogStatistics
 from fnd.runtime.log_files import LogLine
@@ -35,7 +38,28 @@ class FakeStore:
     health: StoreHealth = attrs.field(factory=lambda: StoreHealth(ok=True, error=""))
 
 
+@attrs.define
+class FakeHistory:
+    records: list[CallRecord] = attrs.field(factory=list)
+    error: str = ""
+
+    async def find(self, call_id: str) -> CallRecord | None:
+        return next((record for record in await self.newest(CallQuery(limit=1000)) if record.id == call_id), None)
+
+    async def newest(self, query: CallQuery) -> list[CallRecord]:
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise StoreUnavailable(self.error)
+        return [record for record in self.records if query.matches(record)][: query.limit]
+
+
+@attrs.define
 class FakeAgent:
+    in_flight: list[Call] = attrs.field(factory=list)
+
+    def calls(self) -> list[Call]:
+        return self.in_flight
+
     def statistics(self) -> AgentStatistics:
         container = ContainerStatistics(id="C1", state="idle", age=3.0, in_state=1.0, calls=7, pid=42, call_id="")
         pool = PoolStatistics(
@@ -155,6 +179,7 @@ def services(settings: Settings) -> Any:
     driver: Any = FakeDriver()
     store: Any = FakeStore()
     logs: Any = FakeLogs()
+    history: Any = FakeHistory()
     return Services(
         settings=settings,
         store=store,
@@ -165,6 +190,8 @@ def services(settings: Settings) -> Any:
         codecs={"http-stream": Any},  # type: ignore[dict-item]
         logs=logs,
         events=EventBus(),
+        records=CallRecords(100),
+        history=history,
     )
 
 

@@ -10,19 +10,27 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 import trio
 import trio.testing
 from litestar import Litestar
 
-from fnd import __version__
+from fnd import __version__, errors
 from fnd.api.builds import MAX_BUILDS, Builder
 from fnd.api.source_archive import ArchiveLimits
 from fnd.errors import BuildFailed
-from fnd.runtime.events import Event, EventKind
+from fnd.ids import new_id
+from fnd.runtime.call import Call
+from fnd.runtime.call_records import CallRecords, record_of
+from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.log_files import LogLine
+from fnd.runtime.pool import FunctionPool, PoolTimeouts
 from fnd.store.store import StoreHealth
+from fnd_mock.codec import MockCodec
+from fnd_mock.driver import MockDriver
+from tests.agent_stage import version
 
 Message = dict[str, Any]
 
@@ -167,6 +175,100 @@ async def test_a_wrong_configuration_is_told_to_who_asked_for_the_reload(
     response = await client.post("/control/reload")
     assert response.status_code == 400
     assert response.json()["message"] == services.daemon.reload_error
+
+
+def call_of(app_id: str = "A1", **fields: Any) -> Call:
+    """Return a call of a mock function, as far as it has come."""
+    fn = version(id="F1", name="hello", app_id=app_id)
+    fn = attrs.evolve(fn, app=attrs.evolve(fn.app, id=app_id, name="demo"))
+    pool = FunctionPool(fn, MockDriver(), MockCodec(), PoolTimeouts(), EventBus(), CallRecords(0))
+    call = Call(new_id(), pool, 10.0)
+    for name, value in fields.items():
+        setattr(call, name, value)
+    return call
+
+
+def ended(**fields: Any) -> Call:
+    return call_of(**{"taken_at": 11.0, "answered_at": 11.5} | fields)
+
+
+async def test_calls_are_those_that_go_on_those_in_memory_and_those_in_the_store(
+    client: httpx.AsyncClient, services: Any
+) -> None:
+    stored, both, remembered, running = ended(), ended(), ended(), call_of(taken_at=trio.current_time())
+    services.history.records = [record_of(both), record_of(stored)]
+    both.failed(errors.CallerGone())
+    services.records.add(both)
+    services.records.add(remembered)
+    services.agent.in_flight.append(running)
+    answer = (await client.get("/control/calls")).json()
+    assert answer["store_error"] == ""
+    assert [(call["id"], call["state"]) for call in answer["calls"]] == [
+        (running.id, "running"),
+        (remembered.id, "answered"),
+        (both.id, "failed"),
+        (stored.id, "answered"),
+    ]
+    two = (await client.get("/control/calls", params={"limit": 2})).json()["calls"]
+    assert [call["id"] for call in two] == [running.id, remembered.id]
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ({"app": "A2"}, [1]),
+        ({"fn": "F2"}, []),
+        ({"failed": "true"}, [2]),
+        ({"slower": 2}, [3]),
+        ({"fn": "F1", "app": "A1", "limit": 2}, [3, 2]),
+    ],
+)
+async def test_calls_can_be_narrowed(
+    client: httpx.AsyncClient, services: Any, query: dict[str, Any], expected: list[int]
+) -> None:
+    calls = [ended(), ended(app_id="A2"), ended(error="Timed out"), ended(answered_at=20.0)]
+    for call in calls:
+        services.records.add(call)
+    found = (await client.get("/control/calls", params=query)).json()["calls"]
+    assert [call["id"] for call in found] == [calls[number].id for number in expected]
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": 0}, {"limit": 10_001}, {"slower": -1}, {"slower": "long"}, {"slower": "nan"}]
+)
+async def test_calls_that_cannot_be_are_refused(client: httpx.AsyncClient, query: dict[str, Any]) -> None:
+    assert (await client.get("/control/calls", params=query)).status_code == 400
+
+
+async def test_a_store_that_fails_takes_only_its_own_calls_away(client: httpx.AsyncClient, services: Any) -> None:
+    services.history.error = "disk full"
+    call = ended()
+    services.records.add(call)
+    answer = (await client.get("/control/calls")).json()
+    assert ([call["id"] for call in answer["calls"]], answer["store_error"]) == ([call.id], "disk full")
+    assert (await client.get(f"/control/calls/{call.id}")).status_code == 200
+    assert (await client.get("/control/calls/other")).status_code == 503
+
+
+async def test_one_call_is_found_wherever_it_is(client: httpx.AsyncClient, services: Any) -> None:
+    stored, remembered, waiting = ended(), ended(situation=(3, 2, 1, 0, 0.25, 0.5)), call_of()
+    services.history.records = [record_of(stored)]
+    services.records.add(remembered)
+    services.agent.in_flight.append(waiting)
+    for call, state in ((stored, "answered"), (remembered, "answered"), (waiting, "waiting")):
+        found = (await client.get(f"/control/calls/{call.id}")).json()
+        assert (found["id"], found["state"], found["fn_name"]) == (call.id, state, "hello")
+    found = (await client.get(f"/control/calls/{remembered.id}")).json()
+    assert (found["queue"], found["run"]) == (1.0, 0.5)
+    assert found["situation"] == {
+        "ahead": 3,
+        "busy": 2,
+        "launching": 1,
+        "launched": 0,
+        "mean_run": 0.25,
+        "mean_start": 0.5,
+    }
+    assert (await client.get("/control/calls/nothing")).status_code == 404
 
 
 def log_line(text: str) -> LogLine:

@@ -11,6 +11,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from fnd import errors
+from fnd.dispatch import Slot, WaitReason
 from fnd.runtime.call import Call
 from fnd.runtime.events import EventKind
 from tests.agent_stage import Stage, stage, version
@@ -21,6 +22,10 @@ from tests.checkpoints import at_step
 async def on(autojump_clock: MockClock) -> AsyncIterator[Stage]:
     async with stage() as on:
         yield on
+
+
+def _slots(on: Stage) -> list[Slot]:
+    return [slot for pool in on.dispatch.pools.values() for slot in pool.slots]
 
 
 async def test_the_first_call_launches_a_container_and_the_next_finds_it(on: Stage, autojump_clock: MockClock) -> None:
@@ -41,6 +46,62 @@ async def test_a_call_that_waits_for_a_busy_container_is_warm(on: Stage, autojum
             nursery.start_soon(partial(on.call, fn, call=call))
             await trio.testing.wait_all_tasks_blocked()
     assert [(call.cold, call.taken_at - call.arrived_at) for call in calls] == [(False, 0), (False, 1)]
+
+
+async def test_a_call_keeps_what_it_met_and_what_it_waited_for(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=2", memory=512)
+    calls = [on.arrive(fn) for _ in range(4)]
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(partial(on.call, fn, call=call))
+            await trio.testing.wait_all_tasks_blocked()
+    first = calls[0]
+    assert (first.situation, first.waited_for) == ((0, 0, 0, 1, 0.0, 0.0), WaitReason.HERD_GATE)
+    assert [call.situation for call in calls[1:]] == [(ahead, 0, 1, 0, 0.0, 0.0) for ahead in (1, 2, 3)]
+    assert {call.waited_for for call in calls[1:]} == {WaitReason.CAPACITY}
+    late = await on.call(fn)
+    assert (late.situation, late.waited_for) == (None, None)
+    assert {call.container_id for call in [*calls, late]} == {slot.container.id for slot in _slots(on)}
+
+
+async def test_a_call_that_lines_up_met_the_means_that_decided_it(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=0.25")
+    await on.call(fn)
+    calls = [on.arrive(fn) for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(partial(on.call, fn, call=call))
+            await trio.testing.wait_all_tasks_blocked()
+    assert [(call.situation, call.waited_for) for call in calls] == [
+        (None, None),
+        ((0, 1, 0, 0, 0.25, 1.0), WaitReason.BUSY),
+    ]
+
+
+async def test_a_call_that_gives_up_waiting_keeps_what_it_waited_for(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=100", memory=1024)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(on.call, version("mock://g?start=1&run=20", id="other", memory=1024))
+        await trio.sleep(2)
+        call = on.arrive(fn)
+        with trio.move_on_after(3):
+            await on.call(fn, call=call)
+        assert call.waited_for is WaitReason.CAPACITY
+
+
+async def test_calls_that_go_on_are_known(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=2", memory=1024)
+    calls = [on.arrive(fn) for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(partial(on.call, fn, call=call))
+            await trio.testing.wait_all_tasks_blocked()
+        assert list(on.agent.calls()) == calls
+        await trio.sleep(1.5)
+        assert [(call.taken_at > 0) for call in on.agent.calls()] == [True, False, False]
+        await trio.sleep(2)
+        assert list(on.agent.calls()) == calls[1:]
+    assert list(on.agent.calls()) == []
 
 
 async def test_the_container_used_last_is_used_next(on: Stage, autojump_clock: MockClock) -> None:

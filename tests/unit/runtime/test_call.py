@@ -9,14 +9,19 @@ import trio
 from trio.testing import MockClock
 
 from fnd import errors
+from fnd.dispatch import WaitReason
 from fnd.runtime.call import Call
 
 
 class Pool:
-    """Notes which calls failed."""
+    """Notes which calls failed, and which are over."""
 
     def __init__(self) -> None:
         self.failed: list[errors.APIError] = []
+        self.over: list[Call] = []
+
+    def record(self, call: Call) -> None:
+        self.over.append(call)
 
     def call_failed(self, call: Call, error: errors.APIError) -> None:
         self.failed.append(error)
@@ -32,7 +37,7 @@ CONTAINER: Any = object()
 
 async def test_what_is_given_before_it_waits_is_there_at_once() -> None:
     call = make()
-    call.give(CONTAINER)
+    call.give(CONTAINER, WaitReason.BUSY)
     assert await call.wait() is CONTAINER
 
 
@@ -45,7 +50,7 @@ async def test_what_is_given_while_it_waits_wakes_it() -> None:
 
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
-        call.give(CONTAINER)
+        call.give(CONTAINER, WaitReason.BUSY)
 
 
 @pytest.mark.parametrize("early", [True, False])
@@ -75,7 +80,7 @@ async def test_once_it_has_a_container_a_cancellation_comes_too_late() -> None:
 
             nursery.start_soon(wait)
             await trio.testing.wait_all_tasks_blocked()
-            call.give(CONTAINER)
+            call.give(CONTAINER, WaitReason.BUSY)
             scope.cancel()
 
 
@@ -120,3 +125,4 @@ async def test_a_failed_call_is_told_of() -> None:
     error = errors.FunctionFailed()
     assert b"Fn-Call-Id" in dict(call.failed(error))
     assert pool.failed == [error]
+    assert pool.over == [call]

@@ -17,6 +17,7 @@ from trio.testing import MockClock
 from fnd import errors
 from fnd.dispatch import Dispatch, Limits, PoolSettings
 from fnd.hookspecs import Container, ContainerSpec, Exit, Session
+from fnd.runtime.call_records import CallRecords
 from fnd.runtime.container import ContainerTask
 from fnd.runtime.events import EventBus
 from fnd.runtime.function_logs import FunctionLogs
@@ -54,7 +55,7 @@ def make(
 ) -> ContainerTask:
     fn = version(image, idle_timeout=10)
     timeouts = PoolTimeouts(start=5, image=60, pause=pause)
-    pool = FunctionPool(fn, driver or MockDriver(), codec or MockCodec(), timeouts, EventBus())
+    pool = FunctionPool(fn, driver or MockDriver(), codec or MockCodec(), timeouts, EventBus(), CallRecords(0))
     dispatch = Dispatch(Limits(memory=1000))
     pool.decisions = dispatch.pool(pool, PoolSettings(memory=100, idle_timeout=10))
     dispatch.arrive(pool.decisions, "call", trio.current_time())
@@ -239,7 +240,7 @@ async def test_the_environment_is_the_configs_and_fns_own_over_them() -> None:
     app = attrs.evolve(APP, config={"A": "app", "B": "app", "FN_MEMORY": "forged"})
     base = version(config={"B": "fn", "C": "fn"}, memory=64)
     fn = attrs.evolve(base, app=app)
-    pool = FunctionPool(fn, Driver(), Codec(), PoolTimeouts(), EventBus())
+    pool = FunctionPool(fn, Driver(), Codec(), PoolTimeouts(), EventBus(), CallRecords(0))
     slot: Any = object()
     container = ContainerTask(Keeper(), pool, slot, "C", FunctionLogs(Path("/nowhere")).open("C", "a", "f"), 0.0)
     await container.run()
