@@ -17,8 +17,8 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, create_engine, text
 
 from fnd.errors import ConfigurationError, StoreTooNew, StoreUnavailable
-from fnd.model import App, Fn, Trigger
-from fnd.store import open_store
+from fnd.model import App, CallQuery, Fn, Trigger
+from fnd.store import CallHistory, open_store
 from fnd.store.schema import HEAD, REVISIONS, metadata
 from fnd.store.upgrade import MIGRATIONS, upgrade
 
@@ -104,6 +104,16 @@ async def test_a_database_from_before_fns_said_how_many_containers_they_want_kee
             updated_at=moment,
         )
     ]
+
+
+async def test_a_database_from_before_calls_had_records_keeps_its_data_and_takes_them(data_directory: Path) -> None:
+    data_directory.mkdir()
+    shutil.copy(DATA / "schema-0003.db", data_directory / "fnd.db")
+    assert _revision(data_directory) == "0003"
+    async with open_store(data_directory) as store:
+        (fn,) = (await store.load()).fns
+        assert (fn.name, fn.min_warm, fn.max_containers) == ("cart", 2, 5)
+        assert await CallHistory(store, 10).newest(CallQuery(limit=10)) == []
 
 
 async def test_a_migrated_database_is_current_and_used_as_any_other(old_directory: Path) -> None:
