@@ -137,6 +137,12 @@ class Settings:
         default=5.0,
         unit="seconds",
     )
+    keep_alive: str = setting_field(
+        "How long idle containers are kept: fixed, for their fn's idle time-out; adaptive, as long as the gaps between "
+        "its calls so far make another likely, at most for that, and ready again before one is expected.",
+        Choice(("fixed", "adaptive")),
+        default="fixed",
+    )
     grace_period: float = setting_field(
         "How long running calls may take to finish when the daemon stops.",
         Seconds(),

@@ -27,7 +27,7 @@ from fnd.api.invoke import Invocation
 from fnd.api.services import Services
 from fnd.catalog import Catalog
 from fnd.config import Settings, reload_settings
-from fnd.dispatch import Dispatch, Limits
+from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.errors import ConfigurationError, FndError
 from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
 from fnd.http.asgi import ASGIBridge
@@ -40,6 +40,7 @@ from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
 from fnd.runtime.pool import PoolTimeouts
+from fnd.runtime.pressure import watching_pressure
 from fnd.runtime.socket_watcher import watching_sockets
 from fnd.store import CallHistory, StoreHealth, open_store
 
@@ -219,12 +220,14 @@ class Daemon:
                     drivers=drivers,
                     codecs=codecs,
                     default_driver=settings.default_driver,
+                    keep_alive=KeepAlive(settings.keep_alive),
                     timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
                     records=records,
                 )
             )
+            await enter(watching_pressure(agent.relieve))
             catalog.on_retired = agent.retire
             catalog.on_warm = agent.warm
             for version in catalog.warm():

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from fnd.catalog import FnVersion
-from fnd.dispatch import Dispatch, Limits
+from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.hookspecs import CallRequest, CallResponse
 from fnd.ids import new_id
 from fnd.model import App, Fn
@@ -108,7 +108,11 @@ class Stage:
 
 @asynccontextmanager
 async def stage(
-    memory: int = 1024, start_timeout: float = 5.0, cores: int = 2, pause: float = inf
+    memory: int = 1024,
+    start_timeout: float = 5.0,
+    cores: int = 2,
+    pause: float = inf,
+    keep_alive: KeepAlive = KeepAlive.FIXED,
 ) -> AsyncIterator[Stage]:
     """Run an agent on a machine of so many MiB; at the end it is cancelled, and nothing may be left."""
     dispatch = Dispatch(Limits(memory=memory, cores=cores))
@@ -123,6 +127,7 @@ async def stage(
             drivers={"mock": driver},
             codecs={"mock": MockCodec()},
             default_driver="mock",
+            keep_alive=keep_alive,
             timeouts=PoolTimeouts(start=start_timeout, image=60.0, pause=pause),
             logs=logs,
             events=events,

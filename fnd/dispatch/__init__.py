@@ -6,7 +6,7 @@ tasks. hypothesis and the simulator drive the same machine.
 
 from fnd.dispatch.actions import Action, Assign, Forget, Launch, Reject, RejectReason, Stop, WaitReason
 from fnd.dispatch.dispatch import Dispatch
-from fnd.dispatch.limits import Limits, PoolSettings
+from fnd.dispatch.limits import KeepAlive, Limits, PoolSettings
 from fnd.dispatch.pool import Pool
 from fnd.dispatch.slot import TRANSITIONS, Slot, SlotState
 from fnd.dispatch.statistics import DispatchSnapshot, PoolSnapshot, SlotSnapshot
@@ -18,6 +18,7 @@ __all__ = [
     "Dispatch",
     "DispatchSnapshot",
     "Forget",
+    "KeepAlive",
     "Launch",
     "Limits",
     "Pool",

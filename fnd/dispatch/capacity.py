@@ -8,6 +8,7 @@ many containers can be making room at once.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import Final
 
@@ -91,6 +92,8 @@ class Capacity:
 
     def stopping(self, slot: Slot, now: float) -> None:
         """Move a slot that is in no stack and no count to STOPPING; its memory will be returned."""
+        if slot.pool.habits is not None and slot.state is SlotState.IDLE:
+            slot.pool.habits.stopped(slot)
         slot.move(SlotState.STOPPING, now)
         self.memory.stopping += slot.pool.memory
 
@@ -148,6 +151,10 @@ class Capacity:
         if pool.evicted_use is not None:
             pool.needed_again = now - pool.evicted_use
             pool.evicted_use = None
+        if pool.habits is not None:
+            if pool.expected_at <= now and not pool.line.length:
+                slot.successor_of = pool.habits.revive()
+            pool.expected_at = math.inf
         self._actions.append(Launch(slot))
 
 

@@ -5,7 +5,7 @@ sixty containers gets them between the others' turns and not before them. Three 
 
 - NEEDY pools have callers waiting and no container at all. Until they get one, none of their calls moves.
 - GROWING pools have callers waiting and would serve them sooner with another container.
-- WARMING pools only want their `min_warm`.
+- WARMING pools only want their `min_warm`, or a container for a call that they expect.
 
 No claim waits for ever: a needy pool's one launch takes it out of its line, and growing pools' calls move meanwhile.
 """

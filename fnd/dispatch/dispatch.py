@@ -15,6 +15,7 @@ from typing import Any, Final
 from fnd.dispatch.actions import Action, Assign, Forget, Reject, RejectReason, Stop, WaitReason
 from fnd.dispatch.agenda import Agenda
 from fnd.dispatch.capacity import Capacity
+from fnd.dispatch.keep_alive import Plan
 from fnd.dispatch.launches import best_start
 from fnd.dispatch.limits import Limits, PoolSettings
 from fnd.dispatch.pool import Pool, Waiter
@@ -26,6 +27,9 @@ _IDLE: Final = SlotState.IDLE
 _BUSY: Final = SlotState.BUSY
 _CAPACITY: Final = WaitReason.CAPACITY
 _NEVER: Final = float("inf")
+
+RELIEF: Final = 8
+"""What part of the reserved memory is freed each time that the machine is short of memory."""
 
 
 class Dispatch:
@@ -71,6 +75,8 @@ class Dispatch:
         if slot is None:
             self._line_up(pool, call, now)
             return None
+        if pool.habits is not None:
+            pool.habits.used(slot, now)
         slot.state = _BUSY
         slot.since = now
         slot.call = call
@@ -188,7 +194,12 @@ class Dispatch:
         """Return when the container would expire if nothing happened to it; inf unless it is idle."""
         if slot.state is not _IDLE:
             return _NEVER
-        return max(slot.since, slot.spared_at) + slot.pool.idle_timeout
+        pool = slot.pool
+        if pool.habits is None or slot.spared_at > slot.since:
+            return max(slot.since, slot.spared_at) + pool.idle_timeout
+        unused_since = slot.unused_since
+        leave = self._plan(pool, slot.since - unused_since).leave
+        return min(slot.since + pool.idle_timeout, unused_since + leave)
 
     def expire(self, slot: Slot, now: float) -> bool:
         """Retire a container past its idle deadline: True, and it is STOPPING, or False and it stays as it was.
@@ -202,8 +213,23 @@ class Dispatch:
             slot.spared_at = now
             return False
         pool.idle.remove(slot)
+        unused_since = slot.unused_since
         self.capacity.stopping(slot, now)
+        if not pool.live and not pool.ending:
+            self._expect(pool, unused_since, now)
         return True
+
+    def _plan(self, pool: Pool, idle: float) -> Plan:
+        assert pool.habits is not None
+        return pool.habits.plan(idle, pool.meter.mean_start, pool.idle_timeout)
+
+    def _expect(self, pool: Pool, unused_since: float, now: float) -> None:
+        """The pool's last container goes: see whether there should be another later, though nobody will have called."""
+        be_back = None if pool.habits is None else self._plan(pool, now - unused_since).be_back
+        if be_back is not None:
+            pool.expected_at = max(unused_since + be_back, now)
+            pool.expected_until = pool.expected_at + pool.idle_timeout
+            self._wake(pool, pool.expected_at)
 
     # Events about pools and time.
 
@@ -242,6 +268,23 @@ class Dispatch:
         first = self._wakes.first()
         return _NEVER if first is None else first[0]
 
+    def relieve(self, now: float) -> list[Slot]:
+        """The machine is short of memory, whatever is reserved: stop idle containers, those least worth keeping first.
+
+        Return those that are being stopped now, which hold an eighth of what is reserved, if so many are idle and not
+        kept by `min_warm`. Asked again while it is still short, so that keeping becomes shorter the longer that lasts.
+        """
+        stopped: list[Slot] = []
+        missing = self.capacity.memory.reserved / RELIEF
+        while missing > 0 and (slot := self.capacity.evictions.least(now)) is not None:
+            if slot.pool.ready <= slot.pool.settings.min_warm:
+                break
+            self.capacity.evictions.evict(slot, now)
+            self._stop(slot, now)
+            stopped.append(slot)
+            missing -= slot.pool.memory
+        return stopped
+
     def snapshot(self, now: float) -> DispatchSnapshot:
         """Return everything as it is now; linear in pools and containers, so not for every call."""
         pools = tuple(snapshot(pool, now) for pool in (*self.pools.values(), *self.retired))
@@ -262,6 +305,8 @@ class Dispatch:
     def _line_up(self, pool: Pool, call: object, now: float) -> None:
         if pool.forgotten:
             self._remember(pool)
+        if pool.habits is not None:
+            pool.habits.missed(now)
         length = pool.line.length
         if not length:
             refusal = self._refusal(pool, now)
@@ -385,7 +430,9 @@ class Dispatch:
             self._reject_all(pool, RejectReason.LAUNCH_FAILED, pool.failures.error)
         pool.longest_reviewed = pool.line.length
         self.capacity.review(pool, now)
-        if pool.line.length or pool.settings.min_warm > pool.live:
+        if pool.slots:
+            self._empty.pop(pool, None)  # where it was until a container was launched for a call that is expected
+        if pool.line.length or pool.warm(now) > pool.live:
             if pool.failures.backing_off(now):
                 self._wake(pool, pool.failures.retry_at)
             elif pool.ready:

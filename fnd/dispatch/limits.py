@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
+import enum
+
 import attrs
+
+
+class KeepAlive(enum.StrEnum):
+    """For how long an idle container is kept."""
+
+    FIXED = "fixed"
+    """For the idle time-out."""
+    ADAPTIVE = "adaptive"
+    """As long as its pool's habits tell that it may be needed, and no longer than that (fnd.dispatch.keep_alive)."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +40,7 @@ class PoolSettings:
     """MiB each container reserves."""
     idle_timeout: float
     """Seconds that a container may stay idle."""
+    keep_alive: KeepAlive = KeepAlive.FIXED
     hot: bool = True
     """Whether a container serves more than one call."""
     min_warm: int = 0

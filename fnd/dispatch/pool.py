@@ -8,14 +8,16 @@ from typing import Final
 from fnd.dispatch.actions import WaitReason
 from fnd.dispatch.chain import Chain, Member
 from fnd.dispatch.claims import Need
+from fnd.dispatch.keep_alive import Habits
 from fnd.dispatch.launches import LaunchFailures
-from fnd.dispatch.limits import PoolSettings
+from fnd.dispatch.limits import KeepAlive, PoolSettings
 from fnd.dispatch.metering import Meter
 from fnd.dispatch.slot import Slot
 
 STANDING: Final = 8
 """Calls that come and wait, no container ever being idle, for so many times as long as one call would: that counts as
 much. A container more would not have saved any of them a launch's time, but all of them together several."""
+_NEVER: Final = float("inf")
 _BUSY: Final = WaitReason.BUSY
 """A global: looking a member up through its class costs more than the rest of making a Waiter."""
 
@@ -36,10 +38,10 @@ class Pool:
     """One pool. The shell reads it; only Dispatch changes it."""
 
     __slots__ = (
-        "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "evicted_use", "failures", "forgotten",
-        "idle", "idle_timeout", "key", "launches", "launching", "line", "line_since", "longest_reviewed", "memory",
-        "meter", "needed_again", "obstacle", "obstacle_at", "offered", "promised", "rested", "retired", "reuses",
-        "settings", "slots",
+        "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "evicted_use", "expected_at",
+        "expected_until", "failures", "forgotten", "habits", "idle", "idle_timeout", "key", "launches", "launching",
+        "line", "line_since", "longest_reviewed", "memory", "meter", "needed_again", "obstacle", "obstacle_at",
+        "offered", "promised", "rested", "retired", "reuses", "settings", "slots",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, settings: PoolSettings, cores: int) -> None:
@@ -78,6 +80,11 @@ class Pool:
         self.meter = Meter(cores)
         self.best_start = 0.0
         self.failures = LaunchFailures()
+        self.habits = Habits() if settings.keep_alive is KeepAlive.ADAPTIVE and settings.hot else None
+        self.expected_at = _NEVER
+        """From when a container should be there for a call that is expected,"""
+        self.expected_until = _NEVER
+        """and until when it is."""
         self.claim: Need | None = None
         self.claimed_at = 0.0
         self.evicted_use: float | None = None
@@ -151,6 +158,10 @@ class Pool:
         climb.retreat = 0
         return False
 
+    def warm(self, now: float) -> int:
+        """Return how many containers it keeps though nobody calls."""
+        return max(self.settings.min_warm, 1 if self.expected_at <= now < self.expected_until else 0)
+
     def measured_cpu(self, fraction: float) -> None:
         """Learn how much of one core a container used while it ran a call, 0.0 to 1.0 or more; optional."""
         known = self.meter.cpu_fraction
@@ -161,7 +172,7 @@ class Pool:
         if self.failures.backing_off(now):
             return 0
         waiting = self.line.length
-        warm = 0 if self.ending else self.settings.min_warm - self.live
+        warm = 0 if self.ending else self.warm(now) - self.live
         if not self.ready:
             # The herd gate: nothing is known to work, so one launch, and the rest waits for how it ends.
             return 0 if self.coming or not (waiting or warm > 0) else 1

@@ -37,7 +37,9 @@ TRANSITIONS: Final[Mapping[SlotState, frozenset[SlotState]]] = {
 class Slot(Member):
     """One container as dispatch sees it. The shell reads all of it and writes `container` alone."""
 
-    __slots__ = ("call", "calls", "container", "inflation", "launched_at", "pool", "since", "spared_at", "state")
+    __slots__ = (
+        "call", "calls", "container", "inflation", "launched_at", "pool", "since", "spared_at", "state", "successor_of",
+    )  # fmt: skip
 
     def __init__(self, pool: Pool, now: float) -> None:
         self.pool = pool
@@ -55,6 +57,13 @@ class Slot(Member):
         """The eviction clock when it was last used (see fnd.dispatch.eviction)."""
         self.spared_at = now
         """When it was last kept, past its idle deadline, for `min_warm`."""
+        self.successor_of: float | None = None
+        """When a container had been used in whose place, once a call was expected again, this one was launched."""
+
+    @property
+    def unused_since(self) -> float:
+        """With IDLE, when it was used last; if it never was, when the one before it was."""
+        return self.since if self.calls or self.successor_of is None else self.successor_of
 
     def __repr__(self) -> str:
         return f"<Slot of {self.pool.key} {self.state.value}>"

@@ -14,7 +14,18 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from fnd import errors
-from fnd.dispatch import Assign, Dispatch, Forget, Launch, PoolSettings, Reject, RejectReason, Stop
+from fnd.dispatch import (
+    Assign,
+    Dispatch,
+    Forget,
+    KeepAlive,
+    Launch,
+    PoolSettings,
+    Reject,
+    RejectReason,
+    SlotState,
+    Stop,
+)
 from fnd.ids import new_id
 from fnd.log import get_logger
 from fnd.runtime.call import Call
@@ -52,6 +63,7 @@ class Agent:
         drivers: Mapping[str, Driver],
         codecs: Mapping[str, Codec],
         default_driver: str,
+        keep_alive: KeepAlive,
         timeouts: PoolTimeouts,
         logs: FunctionLogs,
         events: EventBus,
@@ -62,6 +74,7 @@ class Agent:
         self._drivers = drivers
         self._codecs = codecs
         self._default_driver = default_driver
+        self._keep_alive = keep_alive
         self._timeouts = timeouts
         self._logs = logs
         self._events = events
@@ -187,6 +200,7 @@ class Agent:
             hot=codec.hot,
             min_warm=fn.min_warm,
             max_containers=fn.max_containers or None,
+            keep_alive=self._keep_alive,
         )
         pool = FunctionPool(version, driver, codec, self._timeouts, self._events, self._records)
         pool.decisions = self._dispatch.pool(pool, settings)
@@ -279,6 +293,11 @@ class Agent:
             self._dispatch.exited(container.slot, trio.current_time())
             self._perform()
 
+    def idle_since(self, container: ContainerTask) -> float:
+        """Since when nobody has called it; inf while it is busy."""
+        slot = container.slot
+        return slot.since if slot.state is SlotState.IDLE else inf
+
     def idle_deadline(self, container: ContainerTask) -> float:
         """When it will have been idle for too long, if nothing happens; inf while it is busy."""
         return self._dispatch.idle_deadline(container.slot)
@@ -288,6 +307,15 @@ class Agent:
         expired = self._dispatch.expire(container.slot, trio.current_time())
         self._perform()
         return expired
+
+    def relieve(self) -> None:
+        """The machine is short of memory: stop some of the containers that are idle."""
+        stopped = self._dispatch.relieve(trio.current_time())
+        self._perform()
+        fields = {"containers": len(stopped), "memory": sum(slot.pool.memory for slot in stopped)}
+        self._events.publish(Event(EventKind.MEMORY_PRESSURE, fields))
+        # It may be short for long: what cannot be helped is not worth a line every two seconds.
+        (_log.warning if stopped else _log.debug)(EventKind.MEMORY_PRESSURE.value, **fields)
 
     def _publish(self, kind: EventKind, container: ContainerTask, **fields: str | float) -> None:
         version = container.pool.version
@@ -387,6 +415,7 @@ async def running_agent(
     drivers: Mapping[str, Driver],
     codecs: Mapping[str, Codec],
     default_driver: str,
+    keep_alive: KeepAlive,
     timeouts: PoolTimeouts,
     logs: FunctionLogs,
     events: EventBus,
@@ -399,6 +428,7 @@ async def running_agent(
             drivers=drivers,
             codecs=codecs,
             default_driver=default_driver,
+            keep_alive=keep_alive,
             timeouts=timeouts,
             logs=logs,
             events=events,

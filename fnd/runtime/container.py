@@ -31,6 +31,7 @@ class Keeper(Protocol):
 
     def container_ready(self, container: ContainerTask) -> None: ...
     def container_exited(self, container: ContainerTask) -> None: ...
+    def idle_since(self, container: ContainerTask) -> float: ...
     def idle_deadline(self, container: ContainerTask) -> float: ...
     def expire(self, container: ContainerTask) -> bool: ...
 
@@ -175,19 +176,20 @@ class ContainerTask:
             raise errors.ContainerStartTimedOut
 
     async def _until_idle_too_long(self, container: Container) -> None:
-        idle_timeout = self.pool.version.fn.idle_timeout
-        until_pause = min(self.pool.timeouts.pause, idle_timeout)
+        until_pause = self.pool.timeouts.pause
+        until_look = min(until_pause, self.pool.version.fn.idle_timeout)
         while True:
-            deadline = self.keeper.idle_deadline(self)
-            if deadline == inf:
-                # A busy container has no deadline, and none that comes before it has been idle for that long.
-                await trio.sleep(until_pause)
-            elif self.paused or until_pause == idle_timeout:
-                with trio.CancelScope(deadline=deadline) as self._rest:
+            since = self.keeper.idle_since(self)
+            if since == inf:
+                # Nobody tells when it becomes idle: that would cost every call. What is to be done then is done up to
+                # this much late, but for the idle time-out, which is never missed.
+                await trio.sleep(until_look)
+            elif self.paused or self.keeper.idle_deadline(self) <= since + until_pause:
+                with trio.CancelScope(deadline=self.keeper.idle_deadline(self)) as self._rest:
                     await trio.sleep_forever()
             else:
-                await trio.sleep_until(deadline - idle_timeout + until_pause)
-                if trio.current_time() >= self.keeper.idle_deadline(self) - idle_timeout + until_pause:
+                await trio.sleep_until(since + until_pause)
+                if trio.current_time() >= self.keeper.idle_since(self) + until_pause:
                     await self._pause(container)
             if self.keeper.expire(self):
                 return

@@ -30,6 +30,8 @@ class EventKind(enum.StrEnum):
     """It is gone. Fields: as above, calls, and reason."""
     LAUNCH_FAILED = "container.launch_failed"
     """It never became ready. Fields: as above, and error."""
+    MEMORY_PRESSURE = "memory.pressure"
+    """The machine is short of memory. Fields: containers that were idle and are being stopped, their memory in MiB."""
     CALL_FAILED = "call.failed"
     """A call was answered with an error. Fields: call_id, fn_id, status, error."""
     APP_CREATED = "app.created"

@@ -19,6 +19,7 @@ from fnd.dispatch import (
     Assign,
     Dispatch,
     Forget,
+    KeepAlive,
     Launch,
     Limits,
     Pool,
@@ -29,6 +30,7 @@ from fnd.dispatch import (
     SlotState,
     Stop,
 )
+from fnd.dispatch.keep_alive import ENOUGH
 
 MEMORY = 1000
 _ENDED = (SlotState.STOPPING, SlotState.STOPPED)
@@ -133,6 +135,9 @@ class DispatchMachine(RuleBasedStateMachine):
                     assert model.needy_since <= other.needy_since, "a pool in need for longer was passed over"
         most = model.pool.settings.max_containers
         assert most is None or model.live < most
+        if not model.line and model.live >= model.pool.settings.min_warm:
+            assert not model.live, "more than one container was launched for a call that is only expected"
+            assert model.pool.habits is not None, "nobody needs what was launched"
         model.launching.append(slot)
         self.states[slot] = SlotState.LAUNCHING
 
@@ -189,11 +194,19 @@ class DispatchMachine(RuleBasedStateMachine):
         hot=st.sampled_from([True, True, False]),
         min_warm=st.sampled_from([0, 0, 2]),
         most=st.sampled_from([None, None, 1, 3]),
+        keep_alive=st.sampled_from(KeepAlive),
     )
-    def add_pool(self, memory: int, hot: bool, min_warm: int, most: int | None) -> None:
+    def add_pool(self, memory: int, hot: bool, min_warm: int, most: int | None, keep_alive: KeepAlive) -> None:
         self.new_pool(
-            PoolSettings(memory=memory, idle_timeout=10.0, hot=hot, min_warm=min_warm, max_containers=most)
-        )  # fmt: skip
+            PoolSettings(
+                memory=memory,
+                idle_timeout=10.0,
+                hot=hot,
+                min_warm=min_warm,
+                max_containers=most,
+                keep_alive=keep_alive,
+            )
+        )
 
     def new_pool(self, settings: PoolSettings) -> None:
         key = next(self.numbers)
@@ -384,8 +397,10 @@ class DispatchMachine(RuleBasedStateMachine):
             model = self.models[slot.pool]
             if slot not in model.idle:
                 continue  # evicted since
-            due = self.now >= self.dispatch.idle_deadline(slot)
-            assert due == (self.now >= slot.since + 10.0) or slot.spared_at > slot.since
+            deadline = self.dispatch.idle_deadline(slot)
+            due = self.now >= deadline
+            assert deadline <= slot.since + 10.0 or slot.spared_at > slot.since, "it is kept beyond its idle time-out"
+            assert deadline == slot.since + 10.0 or slot.pool.habits is not None or slot.spared_at > slot.since
             spared = len(model.idle) + len(model.busy) <= slot.pool.settings.min_warm
             expired = self.happen(lambda slot=slot: self.dispatch.expire(slot, self.now))  # type: ignore[misc]
             assert expired == (due and not spared)
@@ -394,6 +409,29 @@ class DispatchMachine(RuleBasedStateMachine):
                 model.stopping.append(slot)
             else:
                 assert self.dispatch.idle_deadline(slot) > self.now
+
+    @rule(data=st.data(), gap=st.sampled_from([1.5, 9.0, 30.0]))
+    def call_regularly(self, data: st.DataObject, gap: float) -> None:
+        """A pool is called again and again, so that its next call can be expected."""
+        model = data.draw(st.sampled_from(list(self.models.values())))
+        for _ in range(ENOUGH + 1):
+            self.arrive_one(model, next(self.numbers))
+            for _ in range(2):
+                for slot in [*model.launching, *model.busy, *model.stopping]:
+                    self.proceed_one(slot)
+            self.time_passes(gap)
+            self.idle_containers_expire(0.0)
+
+    @rule()
+    def memory_is_short(self) -> None:
+        kept = [slot for model in self.models.values() for slot in model.idle]
+        stopped = self.happen(lambda: self.dispatch.relieve(self.now))
+        assert set(stopped) <= set(kept)
+        for slot in set(kept) - set(stopped):
+            assert slot.state is SlotState.IDLE
+        for slot in stopped:
+            model = self.models[slot.pool]
+            assert len(model.idle) + len(model.busy) >= slot.pool.settings.min_warm, "what is to be kept was stopped"
 
     # Time.
 
@@ -452,6 +490,11 @@ class DispatchMachine(RuleBasedStateMachine):
             assert pool.forgotten == (pool not in held)
         holding = sum(bool(model.slots or model.line or model.pool.settings.min_warm) for model in self.models.values())
         assert len(self.dispatch.pools) <= max(self.limits.max_pools, holding + 1)
+
+    @invariant()
+    def pools_with_anything_may_not_be_forgotten(self) -> None:
+        for pool, model in self.models.items():
+            assert not (model.slots or model.line) or pool not in self.dispatch._empty
 
     @invariant()
     def states_follow_the_table(self) -> None:

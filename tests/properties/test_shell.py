@@ -17,7 +17,8 @@ from trio.testing import MockClock
 
 from fnd import errors
 from fnd.catalog import FnVersion
-from fnd.dispatch import Dispatch, SlotState
+from fnd.dispatch import Dispatch, KeepAlive, SlotState
+from fnd.dispatch.keep_alive import ENOUGH
 from tests.agent_stage import Stage, stage, version
 from tests.checkpoints import at_step, cancelled_at_every_step
 
@@ -141,17 +142,19 @@ steps = st.lists(
         st.tuples(st.just("call"), st.integers(0, 2), st.sampled_from([0, 0.1, 1, 5, LONG])),
         st.tuples(st.just("wait"), st.just(0), st.sampled_from([0, 0.1, 0.5, 1, 6, 20])),
         st.tuples(st.just("retire"), st.integers(0, 2), st.just(0)),
+        st.tuples(st.just("routine"), st.integers(0, 2), st.sampled_from([1.5, 9, 30])),
+        st.tuples(st.just("pressure"), st.just(0), st.just(0)),
     ),
     max_size=25,
 )
 
 
-@given(functions, steps)
+@given(functions, steps, st.sampled_from(KeepAlive))
 def test_under_any_interleaving_the_invariants_hold_and_everybody_is_answered(
-    plans: Sequence[Plan], steps: Sequence[tuple[str, int, float]]
+    plans: Sequence[Plan], steps: Sequence[tuple[str, int, float]], keep_alive: KeepAlive
 ) -> None:
     async def main() -> None:
-        async with stage(memory=200, pause=0.5) as on:
+        async with stage(memory=200, pause=0.5, keep_alive=keep_alive) as on:
             invariants = Invariants(on)
             trio.lowlevel.add_instrument(invariants)
             fns = [
@@ -172,6 +175,12 @@ def test_under_any_interleaving_the_invariants_hold_and_everybody_is_answered(
                                 nursery.start_soon(call, fn, seconds)
                             case "wait":
                                 await trio.sleep(seconds)
+                            case "routine":
+                                for _ in range(ENOUGH):
+                                    nursery.start_soon(call, fn, 5)
+                                    await trio.sleep(seconds)
+                            case "pressure":
+                                on.agent.relieve()
                             case _:
                                 on.agent.retire(fn)
                 await trio.sleep(200)

@@ -174,6 +174,19 @@ def ticks(daemon: LiveDaemon) -> int:
     return used
 
 
+async def test_what_is_called_regularly_has_its_container_only_when_a_call_is_due() -> None:
+    with live_daemon(settings='keep_alive = "adaptive"\npause_after = 0.5\nmemory = 4096\n') as daemon:
+        function = daemon.function("f", memory=32, idle_timeout=60)
+        for _ in range(2):  # eight containers idle for the same time are eight gaps
+            async with crowd(function, 8, "sleep 0.5"):
+                await eventually(lambda: len(function.containers()) >= 8)
+                await eventually(lambda: all(container["state"] == "busy" for container in function.containers()))
+            await trio.sleep(14)
+        await eventually(lambda: [container["calls"] for container in function.containers()] == [0])
+        assert (await function.call()).headers[b"fnd-container"] == b"warm"
+    assert not daemon.containers_left()
+
+
 async def test_a_function_that_cannot_start_is_told_of_and_then_refused_at_once(daemon: LiveDaemon) -> None:
     function = daemon.function("f", config={"MODE": "exit"})
     assert set(await together(function, 50)) == {502}

@@ -11,7 +11,7 @@ import trio.lowlevel
 from trio.testing import MockClock
 
 from fnd import errors
-from fnd.dispatch import Slot, WaitReason
+from fnd.dispatch import KeepAlive, Slot, WaitReason
 from fnd.runtime.call import Call
 from fnd.runtime.events import EventKind
 from tests.agent_stage import Stage, stage, version
@@ -143,6 +143,38 @@ async def test_a_container_that_nobody_calls_ends_after_its_idle_timeout(on: Sta
     assert len(on.driver.containers) == 1
     await trio.sleep(0.2)
     on.check_nothing_left()
+
+
+async def test_a_container_kept_adaptively_leaves_and_is_back_for_the_next_call(autojump_clock: MockClock) -> None:
+    async with stage(keep_alive=KeepAlive.ADAPTIVE, pause=0.5) as on:
+        fn = version("mock://f?start=0.1&run=0.1", idle_timeout=100)
+        for _ in range(10):
+            await on.call(fn)
+            await trio.sleep(60)
+        await on.call(fn)
+        await trio.sleep(5)
+        assert not on.driver.containers
+        await trio.sleep(54.5)
+        assert len(on.driver.containers) == 1
+        await trio.sleep(0.5)
+        call = await on.call(fn)
+        assert (call.cold, call.waited_for) == (False, None)
+
+
+async def test_when_memory_is_short_some_idle_containers_go(on: Stage, autojump_clock: MockClock) -> None:
+    await on.call(version("mock://f"))
+    await on.call(version("mock://g", id="other"))
+    with on.events.subscribe() as events:
+        on.agent.relieve()
+        await trio.sleep(1)
+        assert len(on.driver.containers) == 1
+        on.agent.relieve()
+        on.agent.relieve()
+        await trio.sleep(1)
+        on.check_nothing_left()
+        on.events.close()
+        told = [event.fields async for event in events if event.kind is EventKind.MEMORY_PRESSURE]
+    assert [fields["containers"] for fields in told] == [1, 1, 0]
 
 
 async def test_each_call_puts_the_idle_timeout_off(on: Stage, autojump_clock: MockClock) -> None:

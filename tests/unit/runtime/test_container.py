@@ -43,8 +43,11 @@ class Keeper:
     def container_exited(self, container: ContainerTask) -> None:
         self.told.append("exited")
 
+    def idle_since(self, container: ContainerTask) -> float:
+        return inf if self.busy else self.since
+
     def idle_deadline(self, container: ContainerTask) -> float:
-        return inf if self.busy else self.since + self.idle
+        return self.idle_since(container) + self.idle
 
     def expire(self, container: ContainerTask) -> bool:
         return trio.current_time() >= self.idle_deadline(container)
