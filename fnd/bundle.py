@@ -1,7 +1,7 @@
 """func.yaml: what a function's directory says of itself; read by `fnd deploy` and by drivers that build images.
 
-The fields are Fn's (its func.yaml, schema 20180708) and four of fnd's own: `format`, `network`, `min_warm` and
-`max_containers`. A field that neither knows is an error, because a misspelt one would otherwise be a setting that
+The fields are Fn's (its func.yaml, schema 20180708) and five of fnd's own: `format`, `network`, `cpu`, `min_warm`
+and `max_containers`. A field that neither knows is an error, because a misspelt one would otherwise be a setting that
 silently does nothing.
 """
 
@@ -61,8 +61,10 @@ class FunctionFile:
     memory: int = 0
     timeout: int = 0
     idle_timeout: int = 0
+    cpu: int | None = None
+    """Thousandths of a core; None where the file does not say, as for the next two."""
     min_warm: int | None = None
-    """Containers kept even when nobody calls; None where the file does not say, as for the next."""
+    """Containers kept even when nobody calls."""
     max_containers: int | None = None
     """Containers at most; 0 is no limit."""
     config: Mapping[str, str] = attrs.field(factory=dict)
@@ -119,6 +121,7 @@ def parse_function_file(data: bytes, where: str) -> FunctionFile:
         memory=reader.number("memory", 0, 8192, "MiB"),
         timeout=reader.number("timeout", 0, 300, "seconds"),
         idle_timeout=reader.number("idle_timeout", 0, 3600, "seconds"),
+        cpu=reader.number_if_said("cpu", 0, 1_000_000, "thousandths of a core"),
         min_warm=reader.number_if_said("min_warm", 0, 10_000, "containers"),
         max_containers=reader.number_if_said("max_containers", 0, 10_000, "containers"),
         config=reader.strings("config"),

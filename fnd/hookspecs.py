@@ -53,6 +53,9 @@ class ContainerSpec:
     """As the fn has it, scheme included or not."""
     memory: int
     """MiB that everything in the container may use together."""
+    cpu: int
+    """Thousandths of a core that everything in it gets at most; 0 is no limit. Reserved for it, so not to be shared out
+    otherwise, but a driver that cannot enforce it says so in `protection` and starts the container all the same."""
     link: Link
     environment: Callable[[str], Mapping[str, str]]
     """The whole environment, given the directory for the socket as the container will see it."""

@@ -47,6 +47,8 @@ class Fn:
     memory: int = DEFAULT_MEMORY
     timeout: int = DEFAULT_TIMEOUT
     idle_timeout: int = DEFAULT_IDLE_TIMEOUT
+    cpu: int = 0
+    """Thousandths of a core that each container has reserved and gets at most; 0: none, and no limit."""
     min_warm: int = 0
     """Containers kept even when nobody calls."""
     max_containers: int = 0

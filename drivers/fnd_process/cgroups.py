@@ -15,7 +15,11 @@ import time
 from pathlib import Path
 from typing import Final
 
-_WANTED: Final = ("memory", "pids")
+_WANTED: Final = ("cpu", "memory", "pids")
+_CPU_PERIOD: Final = 100_000
+"""Microseconds: within each, a group gets its part of the processors, and stands still when it has had it."""
+_CPU_LEAST: Final = 1000
+"""Microseconds: the kernel takes no smaller part."""
 
 
 class CgroupUnavailable(Exception):
@@ -99,6 +103,8 @@ class Cgroups:
         """Whether the kernel keeps containers to their memory."""
         self.pids: Final = "pids" in controllers
         """Whether the kernel keeps containers to their number of processes."""
+        self.cpu: Final = "cpu" in controllers
+        """Whether the kernel keeps containers to their part of the processors."""
 
     @classmethod
     def open(cls, runtime_directory: Path) -> Cgroups:
@@ -125,8 +131,11 @@ class Cgroups:
             raise CgroupUnavailable(f"{own} is not the daemon's to use ({error.strerror})") from error
         return cls(path, home)
 
-    def create(self, container_id: str, memory: int, pids: int) -> Cgroup:
-        """Make a container's group, with limits in MiB and in processes. Raises OSError."""
+    def create(self, container_id: str, memory: int, pids: int, cpu: int) -> Cgroup:
+        """Make a container's group, with limits in MiB, processes, and thousandths of a core (0: none).
+
+        Raises OSError.
+        """
         path = self.path / container_id
         path.mkdir()
         try:
@@ -137,6 +146,9 @@ class Cgroups:
                     (path / "memory.swap.max").write_text("0")
             if self.pids:
                 (path / "pids.max").write_text(str(pids))
+            if self.cpu and cpu:
+                quota = max(cpu * _CPU_PERIOD // 1000, _CPU_LEAST)
+                (path / "cpu.max").write_text(f"{quota} {_CPU_PERIOD}")
         except OSError:
             path.rmdir()
             raise

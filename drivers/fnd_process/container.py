@@ -79,7 +79,7 @@ def _make(workshop: Workshop, program: Program, spec: ContainerSpec) -> tuple[St
             undo.callback(remove_tree, start.directory)
             if workshop.cgroups is not None:
                 pids = workshop.settings.pids + workshop.confinement.own_processes
-                cgroup = workshop.cgroups.create(spec.container_id, spec.memory, pids)
+                cgroup = workshop.cgroups.create(spec.container_id, spec.memory, pids, spec.cpu)
                 undo.callback(cgroup.remove)
                 start = attrs.evolve(start, cgroup=cgroup)
         except OSError as error:

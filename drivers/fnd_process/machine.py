@@ -175,7 +175,7 @@ def _find_cgroups(settings: ProcessSettings, runtime_directory: Path) -> tuple[C
 
 def is_worthwhile(cgroups: Cgroups, settings: ProcessSettings, *, sandboxed: bool) -> bool:
     """Whether control groups do anything that nothing else does: each start takes longer for them."""
-    return cgroups.memory or cgroups.pids or not sandboxed or settings.cgroup == REQUIRE
+    return cgroups.memory or cgroups.pids or cgroups.cpu or not sandboxed or settings.cgroup == REQUIRE
 
 
 def _closed(directories: Sequence[Path]) -> Path | None:

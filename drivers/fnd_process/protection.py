@@ -19,6 +19,7 @@ def protections(machine: Machine) -> Sequence[Protection]:
         _privileges(machine),
         _system_calls(machine),
         _memory(machine),
+        _processors(machine),
         _process_count(machine),
         _files(machine),
         _temporary_files(machine),
@@ -78,6 +79,13 @@ def _memory(machine: Machine) -> Protection:
     return Protection(
         "memory", True, f"watchdog, at most {LONGEST:g} s late and blind to memory that no process maps; {why}"
     )
+
+
+def _processors(machine: Machine) -> Protection:
+    if machine.cgroups is not None and machine.cgroups.cpu:
+        return Protection("processors", True, "cgroup v2, for functions that say how much of them they need (cpu)")
+    why = machine.no_cgroups or "the cgroup v2 here has no cpu controller"
+    return Protection("processors", False, f"nothing: what a function's cpu reserves is not its limit; {why}")
 
 
 def _process_count(machine: Machine) -> Protection:

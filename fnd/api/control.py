@@ -51,6 +51,9 @@ class Status:
     """What became of functions' output."""
     memory_limit: int
     memory_reserved: int
+    cpu_limit: int
+    """Thousandths of a core, as the next."""
+    cpu_reserved: int
     calls_running: int
     calls_waiting: int
     calls_total: int
@@ -94,6 +97,8 @@ def _status(services: Services, agent: AgentStatistics) -> Status:
         logs=services.logs.statistics(),
         memory_limit=agent.memory_limit,
         memory_reserved=agent.memory_reserved,
+        cpu_limit=agent.cpu_limit,
+        cpu_reserved=agent.cpu_reserved,
         calls_running=agent.calls_running,
         calls_waiting=agent.calls_waiting,
         calls_total=agent.calls_total,

@@ -70,6 +70,10 @@ class _Collector(Collector):
         yield GaugeMetricFamily(
             "fnd_memory_reserved_bytes", "Memory that containers have reserved.", agent.memory_reserved * MIB
         )
+        yield GaugeMetricFamily(
+            "fnd_cpu_limit_cores", "Processors that containers may reserve.", agent.cpu_limit / 1000
+        )
+        yield GaugeMetricFamily("fnd_cpu_reserved_cores", "Of those, what they have.", agent.cpu_reserved / 1000)
         yield GaugeMetricFamily("fnd_calls_running", "Calls that a container runs.", agent.calls_running)
         yield GaugeMetricFamily("fnd_calls_waiting", "Calls that wait for a container.", agent.calls_waiting)
         yield CounterMetricFamily("fnd_calls", "Calls since the daemon's start.", agent.calls_total)

@@ -18,11 +18,13 @@ MAX_NAME: Final = 255
 """Bytes."""
 MAX_MEMORY: Final = 8192
 """MiB."""
+MAX_CPU: Final = 1_000_000
+"""Thousandths of a core."""
 MAX_TIMEOUT: Final = 300
 """Seconds."""
 MAX_IDLE_TIMEOUT: Final = 3600
-MAX_CONTAINERS: Final = 10_000
 """Seconds."""
+MAX_CONTAINERS: Final = 10_000
 MAX_PER_PAGE: Final = 100
 DEFAULT_PER_PAGE: Final = 30
 
@@ -80,6 +82,9 @@ class FnBody:
     ] = None
     format: Annotated[str | None, _text("How its containers are spoken to; http-stream unless given.")] = None
     memory: Annotated[int | None, _number("MiB for one container; 0 is 128.", MAX_MEMORY)] = None
+    cpu: Annotated[
+        int | None, _number("Thousandths of a core reserved for one container, its limit too; 0 is neither.", MAX_CPU)
+    ] = None
     timeout: Annotated[int | None, _number("Seconds a call may run; 0 is 30.", MAX_TIMEOUT)] = None
     idle_timeout: Annotated[
         int | None, _number("Seconds a container may be idle before it stops; 0 is 30.", MAX_IDLE_TIMEOUT)

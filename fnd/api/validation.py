@@ -16,6 +16,7 @@ import msgspec
 
 from fnd.api.schemas import (
     MAX_CONTAINERS,
+    MAX_CPU,
     MAX_IDLE_TIMEOUT,
     MAX_MEMORY,
     MAX_NAME,
@@ -129,6 +130,7 @@ def new_fn(body: FnBody, formats: Collection[str], now: datetime) -> Fn:
         memory=body.memory or DEFAULT_MEMORY,
         timeout=body.timeout or DEFAULT_TIMEOUT,
         idle_timeout=body.idle_timeout or DEFAULT_IDLE_TIMEOUT,
+        cpu=body.cpu or 0,
         min_warm=body.min_warm or 0,
         max_containers=body.max_containers or 0,
         config=_new_config(body.config),
@@ -159,6 +161,7 @@ def changed_fn(fn: Fn, body: FnBody, formats: Collection[str], now: datetime) ->
         memory=body.memory or fn.memory,
         timeout=body.timeout or fn.timeout,
         idle_timeout=body.idle_timeout or fn.idle_timeout,
+        cpu=fn.cpu if body.cpu is None else body.cpu,
         min_warm=fn.min_warm if body.min_warm is None else body.min_warm,
         max_containers=fn.max_containers if body.max_containers is None else body.max_containers,
         config=_merge_config(fn.config, body.config),
@@ -191,9 +194,13 @@ def _checked_fn(fn: Fn) -> Fn:
         raise BadRequest(f"idle_timeout value is out of range, must be between 0 and {MAX_IDLE_TIMEOUT}")
     if not 1 <= fn.memory <= MAX_MEMORY:
         raise BadRequest(f"memory value is out of range. It should be between 0 and {MAX_MEMORY}")
-    for name, number in (("min_warm", fn.min_warm), ("max_containers", fn.max_containers)):
-        if not 0 <= number <= MAX_CONTAINERS:
-            raise BadRequest(f"{name} value is out of range, must be between 0 and {MAX_CONTAINERS}")
+    for name, number, most in (
+        ("cpu", fn.cpu, MAX_CPU),
+        ("min_warm", fn.min_warm, MAX_CONTAINERS),
+        ("max_containers", fn.max_containers, MAX_CONTAINERS),
+    ):
+        if not 0 <= number <= most:
+            raise BadRequest(f"{name} value is out of range, must be between 0 and {most}")
     if 0 < fn.max_containers < fn.min_warm:
         raise BadRequest("min_warm must not be more than max_containers")
     _check_annotations(fn.annotations)

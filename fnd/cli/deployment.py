@@ -111,6 +111,7 @@ def _put_fn(daemon: Daemon, app: dict[str, Any], file: FunctionFile, image: str)
         memory=file.memory or None,
         timeout=file.timeout or None,
         idle_timeout=file.idle_timeout or None,
+        cpu=file.cpu,
         min_warm=file.min_warm,
         max_containers=file.max_containers,
         config=dict(file.config) or None,

@@ -116,6 +116,13 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 86_400:.3g} d"
 
 
+def processors(reserved: Mapping[str, Any]) -> str:
+    """Return how much of the processors is reserved, to follow what is of memory; "" if nothing is, as mostly."""
+    if not reserved["cpu_reserved"]:
+        return ""
+    return f", {reserved['cpu_reserved'] / 1000:g} of {reserved['cpu_limit'] / 1000:g} cores"
+
+
 def protection(driver: Mapping[str, Any]) -> Group:
     """Return what protects a driver's containers on this machine, and what does not."""
     rows = [

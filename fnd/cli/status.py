@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.text import Text
 
 from fnd.cli.options import daemon_of
-from fnd.cli.output import JSON, duration, fields, output_option, protection, stdout, write_json
+from fnd.cli.output import JSON, duration, fields, output_option, processors, protection, stdout, write_json
 
 
 @click.command
@@ -35,7 +35,7 @@ def _for_people(now: dict[str, Any]) -> Group:
                 ("data", now["data_directory"]),
                 ("store", _health(now["store"]["error"])),
                 ("function logs", _logs(now["logs"])),
-                ("memory", f"{now['memory_reserved']} of {now['memory_limit']} MiB reserved"),
+                ("memory", f"{now['memory_reserved']} of {now['memory_limit']} MiB reserved{processors(now)}"),
                 ("calls", _calls(now)),
                 ("containers", f"{now['containers']} in {now['pools']} pools, {now['launches_total']} started"),
                 ("holds", f"{now['apps']} apps, {now['fns']} functions, {now['triggers']} triggers"),

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from fnd.cli.client import Daemon
 from fnd.cli.options import daemon_of
-from fnd.cli.output import JSON, duration, output_option, stdout, table, write_json_line
+from fnd.cli.output import JSON, duration, output_option, processors, stdout, table, write_json_line
 
 Pools = dict[str, Any]
 
@@ -61,7 +61,7 @@ def _snapshots(daemon: Daemon, once: bool, interval: float) -> Iterator[Pools]:
 
 def _screen(pools: Pools, rate: float | None, containers: bool) -> RenderableType:
     summary = (
-        f"memory {pools['memory_reserved']} of {pools['memory_limit']} MiB reserved    "
+        f"memory {pools['memory_reserved']} of {pools['memory_limit']} MiB reserved{processors(pools)}    "
         f"calls {pools['calls_running']} running, {pools['calls_waiting']} waiting, {pools['calls_total']} in all"
     )
     if rate is not None:

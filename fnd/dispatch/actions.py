@@ -17,7 +17,7 @@ class RejectReason(enum.Enum):
     """Why a call will not be served."""
 
     TOO_LARGE = "too large"
-    """Its function needs more memory than the whole machine has."""
+    """Its function needs more memory, or more of the processors, than the whole machine has."""
     LINE_FULL = "line full"
     """As many calls as allowed wait for this pool."""
     LAUNCH_FAILED = "launch failed"
@@ -34,7 +34,7 @@ class WaitReason(enum.StrEnum):
     BUSY = "busy containers"
     """All were busy, and one coming free was expected sooner than another could be launched."""
     CAPACITY = "capacity"
-    """The machine's memory was reserved by others."""
+    """The machine's memory, or its processors, were reserved by others."""
     LAUNCH_LIMIT = "launch limit"
     """The machine was launching as many containers as it can without all of them becoming slow."""
     BACK_OFF = "back-off"
@@ -53,7 +53,7 @@ class Assign:
 
 @attrs.define
 class Launch:
-    """Start a container for this slot; its memory is reserved. Report `ready` or `launch_failed`, at last `stopped`."""
+    """Start a container for this slot: all it needs is reserved. Report `ready` or `launch_failed`, then `stopped`."""
 
     slot: Slot
 

@@ -1,9 +1,9 @@
-"""Who launches next: the machine's memory and its launch limit, and the pools that want of them.
+"""Who launches next: the machine's memory and processors, its launch limit, and the pools that want of them.
 
-Claims are served in their order (fnd.dispatch.claims) and strictly so: what memory comes free is held for the first,
-however much it needs, or a large function would starve behind small ones. Where memory is short, other pools' idle
-containers are stopped for it; the claim then becomes a promise, launched in order as that memory is returned, so that
-many containers can be making room at once.
+Claims are served in their order (fnd.dispatch.claims) and strictly so: what comes free is held for the first, however
+much it needs, or a large function would starve behind small ones. Where memory or processors are short, other pools'
+idle containers are stopped for it; the claim then becomes a promise, launched in order as what they had is returned, so
+that many containers can be making room at once.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fnd.dispatch.claims import Claims
 from fnd.dispatch.eviction import Evictions
 from fnd.dispatch.launches import LaunchLimit
 from fnd.dispatch.limits import Limits
-from fnd.dispatch.memory import Memory
 from fnd.dispatch.pool import Pool
+from fnd.dispatch.resource import Resource
 from fnd.dispatch.slot import Slot, SlotState
 
 TURN: Final = 4.0
@@ -28,11 +28,12 @@ TURN: Final = 4.0
 class Capacity:
     """The machine. O(log n) for each launch, stop or claim."""
 
-    __slots__ = ("_actions", "_claims", "_promises", "blocked", "evictions", "launch_limit", "memory")
+    __slots__ = ("_actions", "_claims", "_promises", "blocked", "cpu", "evictions", "launch_limit", "memory")
 
     def __init__(self, limits: Limits, actions: list[Action]) -> None:
         self._actions = actions
-        self.memory = Memory(limits.memory)
+        self.memory = Resource(limits.memory)
+        self.cpu = Resource(limits.cpu)
         self.launch_limit = LaunchLimit(limits.cores)
         self.evictions = Evictions()
         self._claims = Claims()
@@ -52,10 +53,11 @@ class Capacity:
             pool.obstacle_at = now
 
     def grant(self, now: float) -> None:
-        """Launch for promises and claims, in order, as far as memory and the launch limit go."""
+        """Launch for promises and claims, in order, as far as the machine and the launch limit go."""
         self._fulfil(now)
         self.blocked = None
-        while (pool := self._claims.first()) is not None:
+        but_for_cpu = False
+        while (pool := self._claims.first(but_for_cpu=but_for_cpu)) is not None:
             if pool.wanted(now) <= 0:
                 self._claims.remove(pool)
                 continue
@@ -64,12 +66,16 @@ class Capacity:
                 return
             if not self._make_room(pool, now):
                 self.blocked = WaitReason.CAPACITY
-                return
+                if self._short_of_memory(pool):
+                    return
+                but_for_cpu = True
+                continue
             self._claims.remove(pool)
-            if self._promises or pool.memory > self.memory.free:
+            if self._promises or not self._fits(pool):
                 self._promises.append(pool)
                 pool.promised += 1
                 self.memory.promised += pool.memory
+                self.cpu.promised += pool.cpu
             else:
                 self._launch(pool, now)
             if pool.wanted(now) > 0:
@@ -83,7 +89,9 @@ class Capacity:
         containers to a pool that has none in turns, long enough that launching does not eat up the machine.
         """
         rival = self._claims.rival(pool)
-        if rival is None or self.memory.shortfall(rival.memory) <= 0:
+        if rival is not None and not pool.cpu and self._short_of_cpu(rival):
+            rival = self._claims.rival(pool, but_for_cpu=True)  # the other is not helped by what this one has
+        if rival is None or not (self._short_of_memory(rival) or self._short_of_cpu(rival)):
             return False
         if not _has_more(pool, pool.live, rival) and (rival.live or now - rival.claimed_at < _turn(pool, rival)):
             return False
@@ -91,19 +99,23 @@ class Capacity:
         return True
 
     def stopping(self, slot: Slot, now: float) -> None:
-        """Move a slot that is in no stack and no count to STOPPING; its memory will be returned."""
+        """Move a slot that is in no stack and no count to STOPPING; what it reserved will be returned."""
         if slot.pool.habits is not None and slot.state is SlotState.IDLE:
             slot.pool.habits.stopped(slot)
         slot.move(SlotState.STOPPING, now)
         self.memory.stopping += slot.pool.memory
+        self.cpu.stopping += slot.pool.cpu
 
     def stopped(self, slot: Slot, now: float) -> None:
-        """Take back the memory of a STOPPING slot."""
+        """Take back what a STOPPING slot has reserved."""
         slot.move(SlotState.STOPPED, now)
-        del slot.pool.slots[slot]
-        slot.pool.calls_over += slot.calls
-        self.memory.stopping -= slot.pool.memory
-        self.memory.reserved -= slot.pool.memory
+        pool = slot.pool
+        del pool.slots[slot]
+        pool.calls_over += slot.calls
+        self.memory.stopping -= pool.memory
+        self.memory.reserved -= pool.memory
+        self.cpu.stopping -= pool.cpu
+        self.cpu.reserved -= pool.cpu
 
     def forget(self, pool: Pool) -> None:
         """Drop what is kept of an empty pool."""
@@ -112,23 +124,33 @@ class Capacity:
 
     def _fulfil(self, now: float) -> None:
         promises = self._promises
-        while promises and promises[0].memory <= self.memory.free and self.launch_limit.leaves_room(0):
+        while promises and self._fits(promises[0]) and self.launch_limit.leaves_room(0):
             pool = promises.popleft()
             pool.promised -= 1
             self.memory.promised -= pool.memory
+            self.cpu.promised -= pool.cpu
             if pool.wanted(now) > 0:
                 self._launch(pool, now)
 
     def _make_room(self, pool: Pool, now: float) -> bool:
-        """Whether the pool's memory is free or on its way, idle containers being stopped for those who wait."""
-        while (shortfall := self.memory.shortfall(pool.memory)) > 0:
-            victim = self.evictions.least(now) if pool.line.length else None
+        """Whether what the pool needs is free or on its way, idle containers being stopped for those who wait."""
+        while (with_cpu := self._short_of_cpu(pool)) or self._short_of_memory(pool):
+            victim = self.evictions.least(now, with_cpu=with_cpu) if pool.line.length else None
             if victim is None or (pool.live and self._entitled(victim, pool, now)):
                 return False
             self.evictions.evict(victim, now)
             self.stopping(victim, now)
             self._actions.append(Stop(victim))
-        return shortfall <= 0
+        return True
+
+    def _fits(self, pool: Pool) -> bool:
+        return pool.memory <= self.memory.free and pool.cpu <= self.cpu.free
+
+    def _short_of_memory(self, pool: Pool) -> bool:
+        return self.memory.shortfall(pool.memory) > 0
+
+    def _short_of_cpu(self, pool: Pool) -> bool:
+        return pool.cpu > 0 and self.cpu.shortfall(pool.cpu) > 0
 
     def _entitled(self, slot: Slot, pool: Pool, now: float) -> bool:
         """Whether an idle container is kept from a pool that has containers and only wants more of them.
@@ -148,6 +170,7 @@ class Capacity:
         pool.launches += 1
         self.launch_limit.in_flight += 1
         self.memory.reserved += pool.memory
+        self.cpu.reserved += pool.cpu
         if pool.evicted_use is not None:
             pool.needed_again = now - pool.evicted_use
             pool.evicted_use = None
@@ -160,7 +183,7 @@ class Capacity:
 
 def _has_more(holder: Pool, left: int, other: Pool) -> bool:
     """Whether `holder`, with `left` containers, still holds as much as `other` with one more than now."""
-    return left * holder.memory >= (other.live + 1) * other.memory
+    return left * holder.share >= (other.live + 1) * other.share
 
 
 def _turn(holder: Pool, other: Pool) -> float:

@@ -7,17 +7,25 @@ sixty containers gets them between the others' turns and not before them. Three 
 - GROWING pools have callers waiting and would serve them sooner with another container.
 - WARMING pools only want their `min_warm`, or a container for a call that they expect.
 
+Where processors are short, pools that need none of them pass those that do; where memory is, nobody passes anybody.
+
 No claim waits for ever: a needy pool's one launch takes it out of its line, and growing pools' calls move meanwhile.
 """
 
 from __future__ import annotations
 
 import enum
+import itertools
 from collections import OrderedDict
-from typing import TYPE_CHECKING
+from collections.abc import Iterable
+from operator import itemgetter
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from fnd.dispatch.pool import Pool
+
+_File: TypeAlias = "OrderedDict[Pool, int]"
+"""Pools, and when each came to its place: the order among files."""
 
 
 class Need(enum.IntEnum):
@@ -29,12 +37,13 @@ class Need(enum.IntEnum):
 
 
 class Claims:
-    """The three lines. O(1) each way."""
+    """The three lines, each in two files: pools that need processors, and those that do not. O(1) each way."""
 
-    __slots__ = ("_lines",)
+    __slots__ = ("_lines", "_serial")
 
     def __init__(self) -> None:
-        self._lines: tuple[OrderedDict[Pool, None], ...] = tuple(OrderedDict() for _ in Need)
+        self._serial = itertools.count()
+        self._lines: tuple[tuple[_File, _File], ...] = tuple((OrderedDict(), OrderedDict()) for _ in Need)
 
     def add(self, pool: Pool, need: Need, now: float) -> None:
         """Put the pool at the end of its line, unless it stands in it already."""
@@ -43,30 +52,45 @@ class Claims:
         self.remove(pool)
         pool.claim = need
         pool.claimed_at = now
-        self._lines[need][pool] = None
+        self._file(pool)[pool] = next(self._serial)
 
     def remove(self, pool: Pool) -> None:
         """Take the pool out, if it is here."""
         if pool.claim is not None:
-            del self._lines[pool.claim][pool]
+            del self._file(pool)[pool]
             pool.claim = None
 
-    def first(self) -> Pool | None:
-        """Return the pool whose turn it is."""
-        for line in self._lines:
-            if line:
-                return next(iter(line))
-        return None
+    def first(self, *, but_for_cpu: bool = False) -> Pool | None:
+        """Return the pool whose turn it is; `but_for_cpu`, of those that need no processors."""
+        return self._first(Need, None, but_for_cpu)
 
-    def rival(self, holder: Pool) -> Pool | None:
+    def rival(self, holder: Pool, *, but_for_cpu: bool = False) -> Pool | None:
         """Return the first pool with callers, other than `holder`, that wants to launch."""
-        for need in (Need.NEEDY, Need.GROWING):
-            for pool in self._lines[need]:
-                if pool is not holder:
-                    return pool
+        return self._first((Need.NEEDY, Need.GROWING), holder, but_for_cpu)
+
+    def _first(self, needs: Iterable[Need], holder: Pool | None, but_for_cpu: bool) -> Pool | None:
+        for need in needs:
+            files = self._lines[need][:1] if but_for_cpu else self._lines[need]
+            heads = [head for file in files if (head := _head(file, holder)) is not None]
+            if heads:
+                return min(heads, key=itemgetter(1))[0]
         return None
 
     def defer(self, pool: Pool) -> None:
         """Move the pool to the end of its line, if it is here."""
         if pool.claim is not None:
-            self._lines[pool.claim].move_to_end(pool)
+            file = self._file(pool)
+            file[pool] = next(self._serial)
+            file.move_to_end(pool)
+
+    def _file(self, pool: Pool) -> _File:
+        assert pool.claim is not None
+        return self._lines[pool.claim][pool.cpu > 0]
+
+
+def _head(file: _File, holder: Pool | None) -> tuple[Pool, int] | None:
+    """Return the first pool of a file but for `holder`, and when it came to its place."""
+    for entry in file.items():
+        if entry[0] is not holder:
+            return entry
+    return None

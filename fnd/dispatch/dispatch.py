@@ -56,7 +56,7 @@ class Dispatch:
         """Find the pool of this key, or add one. With `min_warm`, `next_tick` is then due at once."""
         pool = self.pools.get(key)
         if pool is None:
-            pool = Pool(key, settings, self.limits.cores)
+            pool = Pool(key, settings, self.limits)
             self._remember(pool)
             if settings.min_warm:
                 self._wake(pool, float("-inf"))
@@ -181,7 +181,7 @@ class Dispatch:
         self._review(slot.pool, now)
 
     def stopped(self, slot: Slot, now: float) -> None:
-        """Everything of a container is gone: its memory is returned. A second report changes nothing."""
+        """Everything of a container is gone: what it reserved is returned. A second report changes nothing."""
         if slot.state is SlotState.STOPPED:
             return
         self.exited(slot, now)
@@ -291,6 +291,8 @@ class Dispatch:
         return DispatchSnapshot(
             memory_limit=self.limits.memory,
             memory_reserved=self.capacity.memory.reserved,
+            cpu_limit=self.limits.cpu,
+            cpu_reserved=self.capacity.cpu.reserved,
             running=sum(slot.call is not None for pool in pools for slot in pool.slots),
             waiting=len(self._waiters),
             calls=self._calls_forgotten + sum(pool.calls for pool in pools),
@@ -337,7 +339,7 @@ class Dispatch:
     def _refusal(self, pool: Pool, now: float) -> RejectReason | None:
         if self.draining:
             return RejectReason.DRAINING
-        if pool.memory > self.limits.memory:
+        if pool.share > 1:
             return RejectReason.TOO_LARGE
         if self.limits.max_waiting < 1:
             return RejectReason.LINE_FULL

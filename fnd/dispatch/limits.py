@@ -23,13 +23,22 @@ class Limits:
     memory: int
     """MiB that all containers together may reserve."""
     cores: int = 2
-    """Processors: what may start at once without crowding, and where CPU-bound containers stop helping."""
+    """Processors: what may start at once without crowding, and what all containers together may reserve."""
     max_pools: int = 10_000
     """Pools remembered while they have nothing; one with a container, a launch or a waiter is never forgotten."""
     max_waiting: int = 1_000
     """Calls in one pool's line."""
     launch_attempts: int = 3
     """Launches in a row that may fail before all who wait are rejected with the reason."""
+
+    @property
+    def cpu(self) -> int:
+        """Thousandths of a core that all containers together may reserve."""
+        return 1000 * self.cores
+
+    def share(self, settings: PoolSettings) -> float:
+        """Return which part of the machine one container takes: of memory or of processors, whichever is more."""
+        return max(settings.memory / self.memory, settings.cpu / self.cpu)
 
 
 @attrs.frozen(kw_only=True)
@@ -38,6 +47,8 @@ class PoolSettings:
 
     memory: int
     """MiB each container reserves."""
+    cpu: int = 0
+    """Thousandths of a core each container reserves."""
     idle_timeout: float
     """Seconds that a container may stay idle."""
     keep_alive: KeepAlive = KeepAlive.FIXED

@@ -35,13 +35,9 @@ SHORTEST_REVIEW: Final = 0.01
 class Meter:
     """One pool's measurements, in seconds, and what they say."""
 
-    __slots__ = (
-        "_allowance", "_widened_at", "began", "climb", "cores", "cpu_fraction", "mean_run", "mean_start", "runs",
-        "starts",
-    )  # fmt: skip
+    __slots__ = ("_allowance", "_widened_at", "began", "climb", "mean_run", "mean_start", "runs", "starts")
 
-    def __init__(self, cores: int) -> None:
-        self.cores = cores
+    def __init__(self) -> None:
         self.runs = 0
         """Runs finished."""
         self.mean_run = 0.0
@@ -49,8 +45,6 @@ class Meter:
         self.mean_start = 0.0
         self.began = 0.0
         """The sum of the moments at which the calls in progress began; with their number, their mean age."""
-        self.cpu_fraction: float | None = None
-        """How much of a core a container uses while it runs a call, if anybody measures it."""
         self.climb = Climb()
         self._allowance = 0
         self._widened_at = float("-inf")
@@ -83,8 +77,6 @@ class Meter:
         fast = run < self.mean_start or run <= self.climb.stretched(busy)
         if fast or longest_wait < self.mean_start:
             target = min(target, math.ceil(waiting * run / max(self.mean_start, 1e-6)))
-        if self.cpu_fraction is not None:
-            target = min(target, math.ceil(self.cores / max(self.cpu_fraction, 0.01)))
         if target <= containers:
             return 0
         if fast:

@@ -10,7 +10,7 @@ from fnd.dispatch.chain import Chain, Member
 from fnd.dispatch.claims import Need
 from fnd.dispatch.keep_alive import Habits
 from fnd.dispatch.launches import LaunchFailures
-from fnd.dispatch.limits import KeepAlive, PoolSettings
+from fnd.dispatch.limits import KeepAlive, Limits, PoolSettings
 from fnd.dispatch.metering import Meter
 from fnd.dispatch.slot import Slot
 
@@ -38,17 +38,21 @@ class Pool:
     """One pool. The shell reads it; only Dispatch changes it."""
 
     __slots__ = (
-        "best_start", "busy", "calls_over", "claim", "claimed_at", "ending", "evicted_use", "expected_at",
+        "best_start", "busy", "calls_over", "claim", "claimed_at", "cpu", "ending", "evicted_use", "expected_at",
         "expected_until", "failures", "forgotten", "habits", "idle", "idle_timeout", "key", "launches", "launching",
         "line", "line_since", "longest_reviewed", "memory", "meter", "needed_again", "obstacle", "obstacle_at",
-        "offered", "promised", "rested", "retired", "reuses", "settings", "slots",
+        "offered", "promised", "rested", "retired", "reuses", "settings", "share", "slots",
     )  # fmt: skip
 
-    def __init__(self, key: Hashable, settings: PoolSettings, cores: int) -> None:
+    def __init__(self, key: Hashable, settings: PoolSettings, limits: Limits) -> None:
         self.key = key
         self.settings = settings
         self.memory = settings.memory
         """MiB per container."""
+        self.cpu = settings.cpu
+        """Thousandths of a core per container."""
+        self.share = limits.share(settings)
+        """Which part of the machine a container takes."""
         self.idle_timeout = settings.idle_timeout
         """Seconds."""
         self.reuses = settings.hot
@@ -77,7 +81,7 @@ class Pool:
         """Whether a container had nothing to do since."""
         self.longest_reviewed = 0
         """How long the line was when it was last decided what to launch."""
-        self.meter = Meter(cores)
+        self.meter = Meter()
         self.best_start = 0.0
         self.failures = LaunchFailures()
         self.habits = Habits() if settings.keep_alive is KeepAlive.ADAPTIVE and settings.hot else None
@@ -161,11 +165,6 @@ class Pool:
     def warm(self, now: float) -> int:
         """Return how many containers it keeps though nobody calls."""
         return max(self.settings.min_warm, 1 if self.expected_at <= now < self.expected_until else 0)
-
-    def measured_cpu(self, fraction: float) -> None:
-        """Learn how much of one core a container used while it ran a call, 0.0 to 1.0 or more; optional."""
-        known = self.meter.cpu_fraction
-        self.meter.cpu_fraction = fraction if known is None else known + (fraction - known) / 8
 
     def wanted(self, now: float) -> int:
         """Return how many launches it would begin now if the machine were its alone, beside those coming."""

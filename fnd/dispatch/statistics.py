@@ -60,6 +60,9 @@ class DispatchSnapshot:
 
     memory_limit: int
     memory_reserved: int
+    cpu_limit: int
+    """Thousandths of a core."""
+    cpu_reserved: int
     running: int
     """Calls that have a container."""
     waiting: int

@@ -196,6 +196,7 @@ class Agent:
             raise errors.ImageUnusable(f"No codec here speaks the format {fn.format!r}; there are: {known}")
         settings = PoolSettings(
             memory=fn.memory,
+            cpu=fn.cpu,
             idle_timeout=fn.idle_timeout,
             hot=codec.hot,
             min_warm=fn.min_warm,
@@ -346,6 +347,8 @@ class Agent:
         return AgentStatistics(
             memory_limit=known.memory_limit,
             memory_reserved=known.memory_reserved,
+            cpu_limit=known.cpu_limit,
+            cpu_reserved=known.cpu_reserved,
             calls_running=known.running,
             calls_waiting=known.waiting,
             calls_total=known.calls,

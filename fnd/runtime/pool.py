@@ -110,6 +110,7 @@ class FunctionPool:
             fn_name=fn.name,
             image=fn.image,
             memory=fn.memory,
+            cpu=fn.cpu,
             link=self.codec.link,
             environment=self._full_environment,
             log=log,

@@ -55,6 +55,9 @@ class AgentStatistics:
 
     memory_limit: int
     memory_reserved: int
+    cpu_limit: int
+    """Thousandths of a core, as the next."""
+    cpu_reserved: int
     calls_running: int
     calls_waiting: int
     calls_total: int

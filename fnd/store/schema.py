@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
 """Every revision a database can have, oldest first; the last is this version's."""
 HEAD: Final = REVISIONS[-1]
 
@@ -111,6 +111,7 @@ fns: Final = Table(
     Column("format", String(255), nullable=False, server_default=text("'http-stream'")),
     Column("min_warm", Integer, nullable=False, server_default=text("0")),
     Column("max_containers", Integer, nullable=False, server_default=text("0")),
+    Column("cpu", Integer, nullable=False, server_default=text("0")),
     UniqueConstraint("app_id", "name", name="fns_app_name"),
     Index("fns_order", "name", "id"),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import attrs
@@ -130,6 +131,8 @@ class DispatchMachine(RuleBasedStateMachine):
         assert model.idle or model.busy or not model.launching, "two launches while nothing is ready"
         if not model.live and model.line and not promised:
             for other in self.models.values():
+                if not model.pool.cpu and other.pool.cpu > self.dispatch.capacity.cpu.free:
+                    continue  # who needs no processors passes who waits for them
                 if other.needy_since is not None and other.line and not other.live:
                     assert model.needy_since is not None, "a pool in need for longer was passed over"
                     assert model.needy_since <= other.needy_since, "a pool in need for longer was passed over"
@@ -195,11 +198,15 @@ class DispatchMachine(RuleBasedStateMachine):
         min_warm=st.sampled_from([0, 0, 2]),
         most=st.sampled_from([None, None, 1, 3]),
         keep_alive=st.sampled_from(KeepAlive),
+        cpu=st.sampled_from([0, 0, 400, 1000, 2001]),
     )
-    def add_pool(self, memory: int, hot: bool, min_warm: int, most: int | None, keep_alive: KeepAlive) -> None:
+    def add_pool(
+        self, memory: int, hot: bool, min_warm: int, most: int | None, keep_alive: KeepAlive, cpu: int
+    ) -> None:
         self.new_pool(
             PoolSettings(
                 memory=memory,
+                cpu=cpu,
                 idle_timeout=10.0,
                 hot=hot,
                 min_warm=min_warm,
@@ -252,7 +259,7 @@ class DispatchMachine(RuleBasedStateMachine):
             assert self.dispatch.arrive(model.pool, call, self.now) is None
 
         self.happen(event)
-        if model.pool.memory > MEMORY:
+        if model.pool.memory > MEMORY or model.pool.cpu > self.limits.cpu:
             assert call in self.over, "a call of a function larger than the machine waits"
         assert len(model.line) <= self.limits.max_waiting
 
@@ -454,13 +461,17 @@ class DispatchMachine(RuleBasedStateMachine):
 
     @invariant()
     def books_are_right(self) -> None:
-        memory = self.dispatch.capacity.memory
-        slots = [(model.pool.memory, slot) for model in self.models.values() for slot in model.slots]
-        assert memory.reserved == sum(size for size, _ in slots)
-        assert memory.stopping == sum(size for size, slot in slots if slot.state is SlotState.STOPPING)
-        assert memory.promised == sum(pool.memory * pool.promised for pool in self.models)
-        assert 0 <= memory.reserved <= MEMORY
-        assert memory.reserved - memory.stopping + memory.promised <= MEMORY, "more was promised than can come"
+        capacity = self.dispatch.capacity
+        slots = [slot for model in self.models.values() for slot in model.slots]
+        for name, resource in (("memory", capacity.memory), ("cpu", capacity.cpu)):
+            of = attrgetter(name)
+            stopping = [of(slot.pool) for slot in slots if slot.state is SlotState.STOPPING]
+            assert resource.limit == of(self.limits)
+            assert resource.reserved == sum(of(slot.pool) for slot in slots)
+            assert resource.stopping == sum(stopping)
+            assert resource.promised == sum(of(pool) * pool.promised for pool in self.models)
+            assert 0 <= resource.reserved <= resource.limit
+            assert resource.reserved - resource.stopping + resource.promised <= resource.limit, "promised too much"
         assert self.dispatch.capacity.launch_limit.in_flight == len(self.all_slots(SlotState.LAUNCHING))
 
     @invariant()
@@ -527,7 +538,8 @@ class DispatchMachine(RuleBasedStateMachine):
         if first.pool.claim is None or any(pool.promised for pool in self.models):
             return
         full = capacity.launch_limit.in_flight >= int(capacity.launch_limit.limit)
-        assert full or capacity.memory.free < first.pool.memory, "there is memory, and nobody gets it"
+        short = capacity.memory.free < first.pool.memory or capacity.cpu.free < first.pool.cpu
+        assert full or short, "there is room, and nobody gets it"
 
     # The end.
 
@@ -569,8 +581,8 @@ class DispatchMachine(RuleBasedStateMachine):
 
     def nothing_is_left(self) -> None:
         dispatch = self.dispatch
-        memory = dispatch.capacity.memory
-        assert (memory.reserved, memory.stopping, memory.promised) == (0, 0, 0)
+        for resource in (dispatch.capacity.memory, dispatch.capacity.cpu):
+            assert (resource.reserved, resource.stopping, resource.promised) == (0, 0, 0)
         assert dispatch.capacity.launch_limit.in_flight == 0
         assert not dispatch.retired
         assert all(pool.empty and pool.claim is None and not pool.promised for pool in self.models)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -121,6 +122,22 @@ async def test_where_memory_is_short_a_waiting_function_gets_an_idle_containers(
     assert (await wanted.call()).status == 200
     assert [container["state"] for container in kept.containers() if container["state"] != "stopping"] == []
     too_large = daemon.function("too-large", memory=4097)
+    assert (await too_large.call()).status == 400
+
+
+async def test_processors_that_functions_reserve_are_shared_out_like_memory(daemon: LiveDaemon) -> None:
+    limit = daemon.status()["cpu_limit"]
+    assert limit == 1000 * len(os.sched_getaffinity(0))
+    first, second = (daemon.function(name, memory=32, cpu=limit, idle_timeout=60) for name in "ab")
+    none = daemon.function("c", memory=32)
+    async with crowd(first, 2, "sleep 0.2") as callers:
+        await callers.have_answered(2)
+        assert daemon.status()["cpu_reserved"] == limit
+        assert (await none.call()).status == 200
+    assert len(first.containers()) == 1
+    assert (await second.call()).status == 200
+    await eventually(lambda: not first.containers())
+    too_large = daemon.function("too-large", cpu=limit + 1)
     assert (await too_large.call()).status == 400
 
 

@@ -67,10 +67,10 @@ def test_fields_left_out_have_their_defaults() -> None:
 
 
 def test_how_many_containers_there_are_may_be_none_or_not_said() -> None:
-    said = parse_function_file(b"name: a\nmin_warm: 0\nmax_containers: 4", "f")
-    assert (said.min_warm, said.max_containers) == (0, 4)
+    said = parse_function_file(b"name: a\nmin_warm: 0\nmax_containers: 4\ncpu: 1500", "f")
+    assert (said.min_warm, said.max_containers, said.cpu) == (0, 4, 1500)
     left_out = parse_function_file(b"name: a\nmin_warm:", "f")
-    assert (left_out.min_warm, left_out.max_containers) == (None, None)
+    assert (left_out.min_warm, left_out.max_containers, left_out.cpu) == (None, None, None)
 
 
 def test_a_field_with_nothing_behind_it_is_a_field_left_out() -> None:

@@ -43,7 +43,7 @@ except CgroupUnavailable as error:
     print(json.dumps(str(error)))
     raise SystemExit
 found = {"before": before, "during": where(), "beside": groups.path.parent.name, "existing": len(groups.existing())}
-container = groups.create("C1", memory=64, pids=10)
+container = groups.create("C1", memory=64, pids=10, cpu=250)
 child = subprocess.Popen(["sleep", "1000"])
 container.add(child.pid)
 found["members"] = container.members() == [child.pid]

@@ -136,6 +136,7 @@ class Workbench:
             fn_name="fn",
             image=image,
             memory=memory,
+            cpu=0,
             link=link,
             environment=lambda directory: {
                 "FN_LISTENER": f"unix:{directory}/lsnr.sock",

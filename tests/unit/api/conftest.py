@@ -83,6 +83,8 @@ class FakeAgent:
         return AgentStatistics(
             memory_limit=1024,
             memory_reserved=128,
+            cpu_limit=2000,
+            cpu_reserved=500,
             calls_running=1,
             calls_waiting=2,
             calls_total=7,

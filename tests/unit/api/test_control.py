@@ -121,6 +121,7 @@ async def test_status_tells_what_runs_what_is_reserved_and_what_protects(
     assert status["state"] == "ready"
     assert status["listeners"] == ["127.0.0.1:8080"]
     assert (status["memory_limit"], status["memory_reserved"]) == (1024, 128)
+    assert (status["cpu_limit"], status["cpu_reserved"]) == (2000, 500)
     assert (status["calls_running"], status["calls_waiting"], status["calls_total"]) == (1, 2, 7)
     assert (status["containers"], status["pools"], status["launches_total"]) == (1, 1, 2)
     assert (status["apps"], status["fns"], status["triggers"]) == (0, 0, 0)

@@ -78,6 +78,8 @@ async def test_the_daemon_tells_of_itself(management: Management) -> None:
     samples = await scrape(management)
     assert of(samples, "fnd_memory_limit_bytes") == 1024 << 20
     assert of(samples, "fnd_memory_reserved_bytes") == 256 << 20
+    assert of(samples, "fnd_cpu_limit_cores") == 2.0
+    assert of(samples, "fnd_cpu_reserved_cores") == 0.5
     assert of(samples, "fnd_calls_total") == 30
     assert of(samples, "fnd_launches_total") == 4
     assert (of(samples, "fnd_calls_running"), of(samples, "fnd_calls_waiting")) == (1, 2)

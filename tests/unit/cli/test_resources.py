@@ -98,7 +98,8 @@ def test_a_function_is_created_as_it_was_described(fnd: Fnd, daemon: ScriptedDae
     app = daemon.add("apps", name="demo")
     fnd(
         "fns", "create", "demo", "hello", "process:///srv/hello", "--memory", "64", "--timeout", "5",
-        "--idle-timeout", "9", "--min-warm", "0", "--max-containers", "3", "--format", "http-stream", "-c", "A=b",
+        "--idle-timeout", "9", "--min-warm", "0", "--max-containers", "3", "--cpu", "250", "--format", "http-stream",
+        "-c", "A=b",
     )  # fmt: skip
     assert daemon.last("POST").json == {
         "app_id": app["id"],
@@ -109,6 +110,7 @@ def test_a_function_is_created_as_it_was_described(fnd: Fnd, daemon: ScriptedDae
         "idle_timeout": 9,
         "min_warm": 0,
         "max_containers": 3,
+        "cpu": 250,
         "format": "http-stream",
         "config": {"A": "b"},
     }

@@ -12,6 +12,8 @@ from tests.unit.cli.scripted_daemon import Fnd, ScriptedDaemon, Seen, reply_line
 POOLS = {
     "memory_limit": 1024,
     "memory_reserved": 256,
+    "cpu_limit": 2000,
+    "cpu_reserved": 0,
     "calls_running": 1,
     "calls_waiting": 2,
     "calls_total": 30,
@@ -56,6 +58,8 @@ STATUS = {
     "logs": {"taken": 100, "cut": 0, "lost": 17, "pending": 0, "error": ""},
     "memory_limit": 1024,
     "memory_reserved": 256,
+    "cpu_limit": 2000,
+    "cpu_reserved": 0,
     "calls_running": 1,
     "calls_waiting": 2,
     "calls_total": 30,
@@ -100,6 +104,12 @@ class TestStatus:
         assert "2.03 h" in out
         assert ["memory", "no", "nothing:", "no", "cgroup", "v2"] in rows(out)
         assert ["network", "yes", "bubblewrap"] in rows(out)
+
+    def test_for_people_it_tells_of_processors_if_any_are_reserved(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
+        daemon.answer("GET", "/control/status", STATUS)
+        assert "cores" not in fnd("status").out
+        daemon.answer("GET", "/control/status", STATUS | {"cpu_reserved": 1500})
+        assert "256 of 1024 MiB reserved, 1.5 of 2 cores" in fnd("status").out
 
     def test_for_people_it_tells_that_functions_output_cannot_be_written(
         self, fnd: Fnd, daemon: ScriptedDaemon

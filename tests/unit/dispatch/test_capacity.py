@@ -62,6 +62,52 @@ def test_memory_that_comes_back_for_a_caller_who_left_goes_to_the_next(bench: Be
     assert bench.assigned() == ["stays"]
 
 
+def test_processors_are_reserved_like_memory(bench: Bench) -> None:
+    """Two cores, of which each container of the one pool takes one and a half, and of the other a half."""
+    large, small = bench.pool(memory=10, cpu=1500), bench.pool(memory=10, cpu=500)
+    slot = bench.busy(large, "large")
+    bench.busy(small, "small")
+    assert bench.dispatch.capacity.cpu.free == 0
+    other = bench.pool(memory=10, cpu=1)
+    bench.dispatch.arrive(other, "waits", bench.now)
+    assert bench.actions() == []
+    assert bench.dispatch.why("waits") is WaitReason.CAPACITY
+    bench.busy(bench.pool(memory=10), "needs none")
+    bench.dispatch.finished(slot, False, bench.now)
+    assert bench.actions() == [Stop(slot)]
+    bench.dispatch.stopped(slot, bench.now)
+    assert [launched.pool for launched in bench.launches()] == [other]
+    assert bench.dispatch.capacity.cpu.reserved == 501
+
+
+def test_a_function_that_needs_more_processors_than_there_are_is_rejected_at_once(bench: Bench) -> None:
+    bench.dispatch.arrive(bench.pool(cpu=2001), "call", 0.0)
+    assert bench.actions() == [Reject("call", RejectReason.TOO_LARGE)]
+    bench.busy(bench.pool(cpu=2000), "fits")
+
+
+def test_for_processors_only_containers_that_have_some_are_evicted(bench: Bench) -> None:
+    (without,) = bench.idle(bench.pool(memory=400))
+    (with_some,) = bench.idle(bench.pool(memory=100, cpu=1500))
+    bench.dispatch.arrive(bench.pool(memory=100, cpu=1000), "call", bench.now)
+    assert bench.actions() == [Stop(with_some)]
+    assert without.state is SlotState.IDLE
+
+
+def test_containers_that_compute_do_not_outnumber_the_processors_that_they_reserve() -> None:
+    shell = VirtualShell(Limits(memory=100_000, cores=2))
+    pool = shell.pool("fn", Behaviour(run=lambda: 1.0, cpu=1.0), cpu=1000)
+    for _ in range(64):
+        shell.call(pool)
+    shell.advance(60.0)
+    assert shell.launched[pool] == 2
+    assert all(call.answered is not None for call in shell.calls)
+
+
+def test_half_of_the_machine_is_half_of_its_memory_or_of_its_processors(bench: Bench) -> None:
+    assert bench.pool(memory=500, cpu=500).share == bench.pool(memory=100, cpu=1000).share == 0.5
+
+
 def known(bench: Bench, pool: Pool, run: float) -> Slot:
     """Return a busy container of a pool whose calls are known to run for so long."""
     slot = bench.busy(pool, object())

@@ -169,14 +169,6 @@ def test_one_waiter_launches_a_container_only_if_runs_take_longer_than_starts(be
         assert len(bench.launches()) == launches
 
 
-def test_no_more_containers_than_can_compute_where_cpu_is_measured() -> None:
-    shell, pool = callers(lambda _: 1.0, cpu=1.0)
-    for _ in range(50):
-        pool.measured_cpu(1.0)
-    shell.advance(30.0)
-    assert shell.launched[pool] == 2
-
-
 @pytest.mark.parametrize(("run", "launched_at_most"), [(0.001, 4), (0.2, 40)])
 def test_a_thousand_callers_of_a_cold_function_are_answered_in_time(run: float, launched_at_most: int) -> None:
     """Each start takes a core for 0.1 s, and forty containers fit."""

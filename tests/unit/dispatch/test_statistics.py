@@ -13,6 +13,7 @@ def test_a_snapshot_shows_every_pool_and_container(bench: Bench) -> None:
     bench.dispatch.arrive(pool, "waiting", bench.now)
     snapshot = bench.dispatch.snapshot(2.0)
     assert (snapshot.memory_limit, snapshot.memory_reserved) == (1000, 300)
+    assert (snapshot.cpu_limit, snapshot.cpu_reserved) == (2000, 0)
     assert (snapshot.running, snapshot.waiting, snapshot.calls) == (1, 1, 1)
     assert (snapshot.launches, snapshot.launching) == (1, 0)
     (shown,) = snapshot.pools

@@ -33,6 +33,7 @@ def spec(image: str) -> ContainerSpec:
         fn_name="f",
         image=image,
         memory=1,
+        cpu=0,
         link=Link.SOCKET,
         environment=lambda _: {},
         log=log,

@@ -12,13 +12,13 @@ from fnd_process.cgroups import Cgroup, Cgroups, CgroupUnavailable
 
 @pytest.fixture
 def group(tmp_path: Path) -> Path:
-    """A directory that looks like a group with both controllers."""
+    """A directory that looks like a group with all controllers."""
     (tmp_path / "cgroup.subtree_control").write_text("cpu memory pids\n")
     return tmp_path
 
 
 def test_a_container_has_its_limits_before_anything_is_in_it(group: Path) -> None:
-    container = Cgroups(group, None).create("C1", memory=128, pids=52)
+    container = Cgroups(group, None).create("C1", memory=128, pids=52, cpu=1500)
     assert container.path == group / "C1"
     written = {path.name: path.read_text() for path in container.path.iterdir()}
     assert written == {
@@ -26,15 +26,25 @@ def test_a_container_has_its_limits_before_anything_is_in_it(group: Path) -> Non
         "memory.oom.group": "1",
         "memory.swap.max": "0",
         "pids.max": "52",
+        "cpu.max": "150000 100000",
     }
 
 
+@pytest.mark.parametrize(("cpu", "written"), [(0, None), (1, "1000 100000"), (1000, "100000 100000")])
+def test_processors_are_limited_for_who_asked_and_never_to_less_than_the_kernel_takes(
+    group: Path, cpu: int, written: str | None
+) -> None:
+    limit = Cgroups(group, None).create("C1", memory=128, pids=52, cpu=cpu).path / "cpu.max"
+    assert (limit.read_text() if limit.exists() else None) == written
+
+
 def test_what_the_kernel_does_not_count_is_not_claimed(group: Path) -> None:
-    (group / "cgroup.subtree_control").write_text("cpu\n")
+    (group / "cgroup.subtree_control").write_text("io\n")
     groups = Cgroups(group, None)
+    assert not groups.cpu
     assert not groups.memory
     assert not groups.pids
-    assert list(groups.create("C1", memory=128, pids=52).path.iterdir()) == []
+    assert list(groups.create("C1", memory=128, pids=52, cpu=1500).path.iterdir()) == []
 
 
 @pytest.mark.parametrize(("events", "ran_out"), [("oom 0\noom_kill 0\n", False), ("oom 3\noom_kill 1\n", True)])

@@ -27,7 +27,15 @@ async def test_what_is_inserted_is_read_back_equal_also_after_a_restart(
 ) -> None:
     app = make_app(name="café", config={"A": "ü\0"}, annotations={"x": [1, 2.5, None, "é"]}, syslog_url="tcp://x:1")
     fn = make_fn(
-        app, memory=512, timeout=3, idle_timeout=4, format="json", min_warm=1, max_containers=2, config={"B": ""}
+        app,
+        memory=512,
+        timeout=3,
+        idle_timeout=4,
+        format="json",
+        min_warm=1,
+        max_containers=2,
+        cpu=1500,
+        config={"B": ""},
     )
     trigger = make_trigger(fn, annotations={"y": True})
     async with open_store(data_directory) as store:

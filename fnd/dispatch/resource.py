@@ -1,10 +1,10 @@
-"""The machine's memory: reserved before a launch, returned exactly once when everything of the container is gone."""
+"""One resource of the machine: reserved before a launch, returned exactly once when all of the container is gone."""
 
 from __future__ import annotations
 
 
-class Memory:
-    """The books, in MiB."""
+class Resource:
+    """The books of one: memory in MiB, or processors in thousandths of a core."""
 
     __slots__ = ("limit", "promised", "reserved", "stopping")
 
