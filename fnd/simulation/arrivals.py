@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from random import Random
-from typing import NewType, Protocol
+from typing import Final, NewType, Protocol
 
 import attrs
 
@@ -19,14 +19,20 @@ Share = NewType("Share", float)
 Number = NewType("Number", int)
 """A whole number, 1 or more."""
 
+_DAY: Final = Positive(86_400.0)
+_FAR: Final = Share(0.8)
+
 
 class Arrivals(Protocol):
     """Calls that come whether or not those before have been answered."""
 
-    begin: float
-    """Seconds from the simulation's start; nothing comes earlier."""
-    end: Positive | None
-    """Nothing comes at that time or later; None: until the simulation's end."""
+    @property
+    def begin(self) -> float:
+        """Seconds from the simulation's start; nothing comes earlier."""
+
+    @property
+    def end(self) -> Positive | None:
+        """Nothing comes at that time or later; None: until the simulation's end."""
 
     def times(self, chance: Random) -> Iterator[float]:
         """Return, in order and without an end, at how many seconds after `begin` calls come."""
@@ -90,9 +96,9 @@ class Diurnal:
 
     rate: Positive
     """Calls per second, on average over a period."""
-    period: Positive = Positive(86_400.0)
+    period: Positive = _DAY
     """Seconds of a day."""
-    depth: Share = Share(0.8)
+    depth: Share = _FAR
     """How far the rate falls below its mean and rises above it: 0, not at all; 1, down to nothing."""
     begin: float = 0.0
     end: Positive | None = None

@@ -28,8 +28,13 @@ class Peaks:
         if value > self._values[index]:
             self._values[index] = value
 
+    @property
+    def highest(self) -> int:
+        """The highest it has been."""
+        return max(self._values)
+
     def until(self, now: float) -> list[int]:
-        """Return the peak of each stretch from 0 to now, the last one being unfinished."""
+        """Return the peak of each stretch from 0 to now, which may be unfinished."""
         self._reach(now)
         return self._values.tolist()
 

@@ -156,13 +156,12 @@ class _Reader:
 
 
 def _function(record: Mapping[str, Any], fail: Callable[[str], NoReturn]) -> str:
-    if function := record.get("function"):
-        parts = [function]
-    else:
-        parts = [record.get("app_name"), record.get("fn_name")]
-    if not all(isinstance(part, str) and part for part in parts):
+    function = record.get("function")
+    parts = [function] if function else [record.get("app_name"), record.get("fn_name")]
+    names = [part for part in parts if isinstance(part, str) and part]
+    if len(names) != len(parts):
         fail(f"no function; a recorded call has {_FIELDS}")
-    return "/".join(parts)
+    return "/".join(names)
 
 
 def _run(record: Mapping[str, Any], fail: Callable[[str], NoReturn]) -> float | None:

@@ -56,7 +56,7 @@ def _add(shell: VirtualShell, scenario: Scenario, name: str, function: Function)
     for number, arrivals in enumerate(function.arrivals, 1):
         what = f"arrivals {number}"
         if isinstance(arrivals, Closed):
-            think = arrivals.think and sampler(what, arrivals.think)
+            think = None if arrivals.think is None else sampler(what, arrivals.think)
             _callers(shell, made, arrivals, think, scenario.duration)
         else:
             shell.feed(_generated(made, arrivals, chance(what), scenario.duration))
@@ -74,9 +74,7 @@ def _generated(function: VirtualFunction, arrivals: Arrivals, chance: Random, du
         yield moment, function, None
 
 
-def _recorded(
-    recording: Recording, functions: Mapping[str, VirtualFunction], duration: float
-) -> Iterator[Arrival]:
+def _recorded(recording: Recording, functions: Mapping[str, VirtualFunction], duration: float) -> Iterator[Arrival]:
     for call in recording.calls:
         if call.at > duration:
             return

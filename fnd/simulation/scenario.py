@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from fnd.dispatch import Limits, PoolSettings
 from fnd.simulation.arrivals import Arrivals, Closed, Number
 from fnd.simulation.durations import Constant, Duration, Positive
 from fnd.simulation.recording import Recording
+
+_ONE: Final = Number(1)
+_START: Final = Constant(seconds=Positive(0.1))
+_STOP: Final = Constant(seconds=Positive(0.02))
 
 
 @attrs.frozen(kw_only=True)
@@ -19,16 +25,16 @@ class Function:
     """In a scenario's file the fields of this one stand beside the others."""
     run: Duration | None = None
     """What a call takes alone on a core; None: recorded calls say it."""
-    start: Duration = Constant(seconds=Positive(0.1))
+    start: Duration = _START
     """From a launch until the container is ready."""
-    stop: Duration = Constant(seconds=Positive(0.02))
+    stop: Duration = _STOP
     """From the decision to stop a container until its memory is returned."""
     cpu: float = 0.0
     """How much of a core a run needs: with more of that than cores, all runs that need any stretch."""
     start_cpu: float = 0.0
     """The same for a start."""
     arrivals: tuple[Arrivals | Closed, ...] = ()
-    count: Number = Number(1)
+    count: Number = _ONE
     """So many functions like this, called `name-1`, `name-2`, … if they are more than one."""
 
     @property

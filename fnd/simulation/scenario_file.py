@@ -222,8 +222,8 @@ def _of_type(kind: type, allowed: str) -> Callable[[Any, Any], Any]:
     return structure
 
 
-_DURATION_ALLOWED: Final = (
-    "it must be a number of seconds, more than 0, or a table with distribution = " + ", ".join(map(repr, DURATIONS))
+_DURATION_ALLOWED: Final = "it must be a number of seconds, more than 0, or a table with distribution = " + ", ".join(
+    map(repr, DURATIONS)
 )
 
 
@@ -238,7 +238,9 @@ def _duration_of(value: Any, _: Any) -> Any:
 def _arrivals_of(value: Any, _: Any) -> tuple[Any, ...]:
     tables = value if isinstance(value, list) else [value]
     if not all(isinstance(table, dict) for table in tables):
-        raise ValueError(f"{value!r} must be a table, or a list of tables, with kind = {', '.join(map(repr, ARRIVALS))}")
+        raise ValueError(
+            f"{value!r} must be a table, or a list of tables, with kind = {', '.join(map(repr, ARRIVALS))}"
+        )
     return tuple(_tagged(table, "kind", ARRIVALS) for table in tables)
 
 
