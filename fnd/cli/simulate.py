@@ -25,7 +25,9 @@ from fnd.simulation.scenario import Policy, Scenario
 from fnd.simulation.scenario_file import parse_scenario
 
 _TELL_AFTER: Final = 1.0
-"""Seconds of work before anything is said of it, and between two tellings."""
+"""Seconds of work before anything is said of it."""
+_TELL_EVERY: Final = 5.0
+"""Seconds from then on between two lines."""
 _MOST_FUNCTIONS: Final = 10
 """Functions of a policy in a table; JSON has all."""
 _BLOCKS: Final = 72
@@ -142,12 +144,12 @@ class _Teller:
     progress: Progress
     policies: int
     done: int = 0
-    told: float = attrs.field(factory=time.monotonic)
+    due: float = attrs.field(factory=lambda: time.monotonic() + _TELL_AFTER)
 
     def tell(self, policy: str, share: float) -> None:
         now = time.monotonic()
-        if now - self.told >= _TELL_AFTER:
-            self.told = now
+        if now >= self.due:
+            self.due = now + _TELL_EVERY
             self.progress.say(f"{policy} ({self.done + 1} of {self.policies}): {share:.0%}")
 
     def policy_done(self) -> None:

@@ -104,7 +104,7 @@ def _waited_longer(policy: PolicyReport, tens: int) -> list[Point]:
 
 def _trade_off(report: Report) -> str:
     most = max(policy.total.memory_seconds for policy in report.policies)
-    divisor, unit = (1024 * 3600, "GiB x hours") if most >= 1024 * 3600 else (1, "MiB x seconds")
+    divisor, unit = (1024 * 3600, "GiB × hours") if most >= 1024 * 3600 else (1, "MiB × seconds")
     curves = [
         Curve(
             label=policy.name,

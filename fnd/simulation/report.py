@@ -56,7 +56,7 @@ class Figures:
     ended: int
     """Containers stopped as their call ended: given up for another function, of no help, or of a cold format."""
     memory_seconds: float
-    """MiB x seconds reserved, from each launch until its memory was returned or the simulation ended."""
+    """MiB × seconds reserved, from each launch until its memory was returned or the simulation ended."""
     idle_memory_seconds: float
     """Of these, what ready containers held while they ran nothing."""
 

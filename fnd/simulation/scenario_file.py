@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import math
 import tomllib
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NewType, TypeVar
 
 import attrs
 from cattrs import (
@@ -36,6 +37,9 @@ ANY: Final = "*"
 """The name of the function whose settings all recorded functions have that no other entry names."""
 
 _Class = TypeVar("_Class")
+_Table = NewType("_Table", dict[str, Any])
+_Tables = NewType("_Tables", list[dict[str, Any]])
+_OneOfArrivals = NewType("_OneOfArrivals", object)
 
 
 @attrs.frozen(kw_only=True)
@@ -45,9 +49,9 @@ class _File:
     title: str = ""
     duration: Positive | None = None
     seed: int = 1
-    machine: dict[str, Any] = attrs.field(factory=dict)
-    functions: list[dict[str, Any]] = attrs.field(factory=list)
-    policies: list[dict[str, Any]] = attrs.field(factory=list)
+    machine: _Table
+    functions: _Tables
+    policies: _Tables = attrs.field(factory=lambda: _Tables([]))
 
 
 def parse_scenario(
@@ -63,8 +67,6 @@ def parse_scenario(
     except tomllib.TOMLDecodeError as error:
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
     file = _structure(document, _File, source)
-    if not file.functions:
-        raise ConfigurationError(f"{source} has no [[functions]]; it needs at least one")
     scenario = Scenario(
         name=name,
         title=file.title or name,
@@ -93,9 +95,7 @@ def _policies(file: _File, recording: Recording | None, source: str) -> Iterable
         name = overrides.pop("name", None)
         if not isinstance(name, str) or not name:
             raise ConfigurationError(f"{where}: name must be text; every policy has one")
-        machine = overrides.pop("machine", {})
-        if not isinstance(machine, dict):
-            raise ConfigurationError(f"{where}: machine must be a table of the machine's settings")
+        machine = _structure(overrides.pop("machine", {}), _Table, where, "machine")
         allowed = {"machine", *function_keys()} - {"name", "count"}
         for key in overrides:
             if key not in allowed:
@@ -113,16 +113,20 @@ def _policies(file: _File, recording: Recording | None, source: str) -> Iterable
 
 
 def _recorded(functions: list[Function], recording: Recording, source: str) -> Iterable[Function]:
-    """Return the functions that are recorded, with the settings of the entry of their name, or of the one for any."""
+    """Return the functions that are listed, then those that are recorded without that; only the recording calls."""
     known = {name: function for function in functions for name in function.names}
+    others = known.pop(ANY, None)
+    for name, function in known.items():
+        yield attrs.evolve(function, name=name, count=Number(1), arrivals=())
     for name, first in recording.functions().items():
-        function = known.get(name, known.get(ANY))
-        if function is None:
+        if name in known:
+            continue
+        if others is None:
             raise ConfigurationError(
                 f"{recording.source}, line {first.line}: {name!r} is not among the [[functions]] of {source}; "
                 f'add it, or one with name = "{ANY}" that stands for all others'
             )
-        yield attrs.evolve(function, name=name, count=Number(1), arrivals=())
+        yield attrs.evolve(others, name=name, count=Number(1), arrivals=())
 
 
 # What no key can check alone.
@@ -141,7 +145,7 @@ def _check_names(scenario: Scenario, source: str) -> None:
         ("policies", [policy.name for policy in scenario.policies]),
         ("functions", [name for function in scenario.policies[0].functions for name in function.names]),
     ):
-        if twice := [name for name in names if names.count(name) > 1]:
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
             raise ConfigurationError(f"{source}: two [[{what}]] have the name {twice[0]!r}")
     if scenario.recording is not None:
         lacking = {function.name for policy in scenario.policies for function in policy.functions if not function.run}
@@ -178,12 +182,14 @@ def _first(error: BaseException, path: str = "") -> tuple[str, str]:
         elif isinstance(note, IterableValidationNote):
             path = f"{path}[{note.index}]"
     if isinstance(error, BaseExceptionGroup):
-        return _first(error.exceptions[0], path)
+        # A misspelt key first: what it was meant to be is missing for that alone.
+        misspelt = [one for one in error.exceptions if isinstance(one, ForbiddenExtraKeysError)]
+        return _first((misspelt or error.exceptions)[0], path)
     if isinstance(error, ForbiddenExtraKeysError):
         allowed = {field.name for field in attrs.fields(error.cl)}
         return path, _unknown(min(error.extra_fields), allowed)
     if isinstance(error, KeyError):
-        return path, f"{error.args[0]} is missing"
+        return path or str(error.args[0]), "it is missing"
     return path, str(error)
 
 
@@ -213,6 +219,12 @@ def _whole(least: int) -> Callable[[Any, Any], int]:
     return structure
 
 
+def _tables(value: Any, _: Any) -> Any:
+    if not isinstance(value, list) or not value or not all(isinstance(table, dict) for table in value):
+        raise ValueError("there may be several, so each is a table in double brackets, [[…]]")
+    return value
+
+
 def _of_type(kind: type, allowed: str) -> Callable[[Any, Any], Any]:
     def structure(value: Any, _: Any) -> Any:
         if not isinstance(value, kind):
@@ -236,12 +248,16 @@ def _duration_of(value: Any, _: Any) -> Any:
 
 
 def _arrivals_of(value: Any, _: Any) -> tuple[Any, ...]:
-    tables = value if isinstance(value, list) else [value]
-    if not all(isinstance(table, dict) for table in tables):
-        raise ValueError(
-            f"{value!r} must be a table, or a list of tables, with kind = {', '.join(map(repr, ARRIVALS))}"
-        )
-    return tuple(_tagged(table, "kind", ARRIVALS) for table in tables)
+    if isinstance(value, list):
+        return _converter.structure(value, tuple[_OneOfArrivals, ...])
+    return (_one_of_arrivals(value, None),)
+
+
+def _one_of_arrivals(value: Any, _: Any) -> Any:
+    if not isinstance(value, dict):
+        kinds = ", ".join(map(repr, ARRIVALS))
+        raise ValueError(f"{value!r} must be a table with kind = {kinds}, or a list of such")  # noqa: TRY004
+    return _tagged(value, "kind", ARRIVALS)
 
 
 def _tagged(table: Mapping[str, Any], tag: str, classes: Mapping[str, type[Any]]) -> Any:
@@ -273,6 +289,9 @@ _converter.register_structure_hook(float, _number("a number, 0 or more", lambda 
 _converter.register_structure_hook(int, _whole(0))
 _converter.register_structure_hook(bool, _of_type(bool, "true or false"))
 _converter.register_structure_hook(str, _of_type(str, "text"))
+_converter.register_structure_hook(_Table, _of_type(dict, "a table"))
+_converter.register_structure_hook(_Tables, _tables)
+_converter.register_structure_hook(_OneOfArrivals, _one_of_arrivals)
 _converter.register_structure_hook(Positive, _number("a number, more than 0", lambda value: value > 0))
 _converter.register_structure_hook(Share, _number("a number from 0 to 1", lambda value: 0 <= value <= 1))
 _converter.register_structure_hook(Number, _whole(1))
@@ -288,6 +307,7 @@ _converter.register_structure_hook(
         PoolSettings,
         _converter,
         memory=_one_or_more,
+        max_containers=_one_or_more,
         # A container that expires the moment it is idle could not be one that is kept warm.
         idle_timeout=override(struct_hook=_number("a number of seconds, more than 0", lambda value: value > 0)),
     ),
