@@ -112,12 +112,11 @@ def _json_records(first: str, lines: _Lines, source: str) -> Iterator[tuple[Mapp
 
 
 def _csv_records(first: str, lines: _Lines, source: str) -> Iterator[tuple[Mapping[str, Any], int]]:
-    headings = next(csv.reader([first.lstrip("\ufeff")]))
-    names = [heading.strip() for heading in headings]
+    names = [heading.strip() for heading in next(csv.reader([first.lstrip("\ufeff")], skipinitialspace=True))]
     if not set(names) & set(AT):
         _fail(source, lines.number, f"these are no headings; a recording's columns are {_FIELDS}")
-    for row in csv.reader(lines):
-        if not row:
+    for row in csv.reader(lines, skipinitialspace=True):
+        if row in ([], [""]):
             continue
         if len(row) != len(names):
             _fail(source, lines.number, f"{len(row)} columns where the headings are {len(names)}")

@@ -115,7 +115,7 @@ class VirtualShell:
         self.waiting = Peaks(stretch)
         """Calls that stand in line."""
         self._demand = 0.0  # cores that runs and starts in progress would use
-        self._events: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self._events: list[tuple[float, int, Callable[[Any], object], Any]] = []
         self._serial = itertools.count()
 
     def function(self, name: str, behaviour: Behaviour, settings: PoolSettings) -> VirtualFunction:
@@ -124,7 +124,7 @@ class VirtualShell:
         self.functions[function.pool] = function
         return function
 
-    def at(self, moment: float, event: Callable[[Any], None], subject: Any = None) -> None:
+    def at(self, moment: float, event: Callable[[Any], object], subject: Any = None) -> None:
         """Have `event(subject)` called at that time; of several at one time, in the order they were arranged."""
         heapq.heappush(self._events, (moment, next(self._serial), event, subject))
 
