@@ -30,8 +30,11 @@ _TELL_EVERY: Final = 5.0
 """Seconds from then on between two lines."""
 _MOST_FUNCTIONS: Final = 10
 """Functions of a policy in a table; JSON has all."""
-_BLOCKS: Final = 72
+_MOST_BLOCKS: Final = 72
+_FEWEST_BLOCKS: Final = 20
 """Columns of the longest policy's series."""
+_BESIDE_BLOCKS: Final = 24
+"""Columns beside them and the policies' names."""
 
 
 @click.command
@@ -93,7 +96,8 @@ def simulate(
     if as_json_wanted:
         write_json(as_json(report))
     else:
-        stdout().print(_for_people(report))
+        console = stdout()
+        console.print(_for_people(report, console.width))
 
 
 def _list(as_json_wanted: bool) -> None:
@@ -165,59 +169,67 @@ def _write_plots(report: Report, directory: Path) -> None:
 # For people.
 
 
-def _for_people(report: Report) -> Group:
+def _for_people(report: Report, width: int) -> Group:
     parts: list[RenderableType] = [
         Text(f"{report.title} (seed {report.seed}, {duration(report.duration)} of arrivals)\n"),
-        _table("POLICY", [(policy.name, policy.total) for policy in report.policies]),
+        *_tables("POLICY", [(policy.name, policy.total) for policy in report.policies]),
     ]
     for policy in report.policies:
         if len(policy.functions) > 1:
             parts += _functions(policy)
-    parts += [Text(""), _over_time(report)]
-    return Group(*parts)
+    return Group(*parts, _over_time(report, width))
 
 
 def _functions(policy: PolicyReport) -> Iterable[RenderableType]:
     dearest = sorted(policy.functions, key=lambda figures: -figures.memory_seconds)[:_MOST_FUNCTIONS]
-    yield Text("")
-    yield _table(f"FUNCTION, {policy.name}", [(figures.name, figures) for figures in dearest])
+    yield from _tables(f"{policy.name}: FUNCTION", [(figures.name, figures) for figures in dearest])
     if left := len(policy.functions) - len(dearest):
-        yield Text(f"… and {left} more that reserve less memory; --json has them all", "dim")
+        yield Text(f"… and {left} more that reserve less memory; --json has them all\n", "dim")
 
 
-def _table(what: str, rows: Iterable[tuple[str, Figures]]) -> RenderableType:
-    columns = [
-        what, "CALLS", "REJECTED", "COLD", "SHARE", "WAIT P50", "P95", "P99", "MAX", "LAUNCHES", "PEAK", "EXPIRED",
-        "EVICTED", "GiB·h", "IDLE",
-    ]  # fmt: skip
-    return table(columns, (_row(name, figures) for name, figures in rows), right=columns[1:])
+def _tables(what: str, rows: Sequence[tuple[str, Figures]]) -> Iterable[RenderableType]:
+    """Yield what became of calls, and what of containers: two tables, so that each fits most terminals."""
+    calls = [what, "CALLS", "REJECTED", "COLD", "SHARE", "WAIT P50", "P95", "P99", "MAX"]
+    yield table(calls, (_calls(name, figures) for name, figures in rows), right=calls[1:])
+    yield Text("")
+    containers = [what, "LAUNCHES", "PEAK", "EXPIRED", "EVICTED", "ENDED", "GiB·h", "IDLE"]
+    yield table(containers, (_containers(name, figures) for name, figures in rows), right=containers[1:])
+    yield Text("")
 
 
-def _row(name: str, figures: Figures) -> list[object]:
-    rejected = ", ".join(f"{count} {reason}" for reason, count in figures.rejected.items())
+def _calls(name: str, figures: Figures) -> list[object]:
     wait = figures.wait
-    reserved = figures.memory_seconds
     return [
         name,
         figures.calls,
-        rejected or 0,
+        ", ".join(f"{count} {reason}" for reason, count in figures.rejected.items()) or 0,
         figures.cold_starts,
         f"{figures.cold_share:.2%}",
         *(duration(seconds) for seconds in (wait.p50, wait.p95, wait.p99, wait.max)),
+    ]
+
+
+def _containers(name: str, figures: Figures) -> list[object]:
+    reserved = figures.memory_seconds
+    return [
+        name,
         figures.launches,
         figures.containers_peak,
         figures.expired,
         figures.evicted,
-        f"{reserved / 1024 / 3600:.4g}",
+        figures.ended,
+        f"{reserved / 1024 / 3600:.3g}",
         f"{figures.idle_memory_seconds / reserved:.0%}" if reserved else "",
     ]
 
 
-def _over_time(report: Report) -> RenderableType:
+def _over_time(report: Report, width: int) -> RenderableType:
     longest = max(policy.ended_at for policy in report.policies)
+    names = max(len(policy.name) for policy in report.policies)
+    most = max(_FEWEST_BLOCKS, min(_MOST_BLOCKS, width - names - _BESIDE_BLOCKS))
     rows = []
     for policy in report.policies:
-        columns = max(1, round(_BLOCKS * policy.ended_at / longest)) if longest else 1
+        columns = max(1, round(most * policy.ended_at / longest)) if longest else 1
         for what, values in (("containers", policy.series.containers), ("waiting", policy.series.waiting)):
             name = policy.name if what == "containers" else ""
             rows.append([name, what, max(values), Text(blocks(values, columns))])

@@ -49,9 +49,11 @@ def test_policies_and_functions_are_rows_of_tables(fnd: Fnd, scenario: str) -> N
     lines = ended.out.splitlines()
     assert lines[0].startswith("Two functions (seed 1, 60 s of arrivals)")
     assert [line.split("  ")[0] for line in lines[2:5]] == ["POLICY", "5 s", "1 min"]
-    assert "FUNCTION, 5 s" in ended.out
-    seldom = [line.split()[1:4] for line in lines if line.startswith("seldom")]
-    assert seldom == [["3", "0", "3"], ["3", "0", "1"]], "calls, rejected, cold"
+    assert "5 s: FUNCTION" in ended.out
+    calls = [line.split()[1:4] for line in lines if line.startswith("seldom") and "%" in line.split()[4]]
+    assert calls == [["3", "0", "3"], ["3", "0", "1"]], "calls, rejected, cold"
+    containers = [line.split()[1:3] for line in lines if line.startswith("seldom") and "%" not in line.split()[4]]
+    assert containers == [["3", "1"], ["1", "1"]], "launches, peak"
     assert "█" in ended.out
 
 
