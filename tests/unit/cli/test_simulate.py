@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,15 @@ import pytest
 
 from fnd.cli import simulate
 from fnd.cli.exits import ExitCode
+from fnd.dispatch import Limits
+from fnd.simulation.arrivals import ARRIVALS
 from fnd.simulation.catalogue import built_in
+from fnd.simulation.durations import DURATIONS
+from fnd.simulation.report import Figures, Waits
+from fnd.simulation.structuring import function_keys
 from tests.unit.cli.scripted_daemon import Fnd
 
+DOCUMENTATION = (Path(__file__).parents[3] / "docs/simulation.md").read_text()
 SCENARIO = """
 title = "Two functions"
 duration = 60
@@ -159,3 +166,20 @@ def test_ctrl_c_ends_it(fnd: Fnd, scenario: str, monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr("fnd.simulation.virtual_shell.VirtualShell.advance", interrupted)
     assert fnd("simulate", scenario).code == ExitCode.INTERRUPTED
+
+
+def test_the_example_of_the_documentation_says_what_it_does(
+    fnd: Fnd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    _, written, shown = re.split(r"```toml\n|\$ fnd simulate shop.toml\n\n```\n", DOCUMENTATION)
+    Path("shop.toml").write_text(written.split("```")[0])
+    out = [line.rstrip() for line in fnd("simulate", "shop.toml").out.splitlines()]
+    assert out == shown.split("\n```")[0].splitlines()
+
+
+def test_every_key_and_column_is_documented(fnd: Fnd) -> None:
+    classes = [*DURATIONS.values(), *ARRIVALS.values()]
+    fields = [field for one in [Limits, Figures, Waits, *classes] for field in one.__annotations__]
+    for key in [*function_keys(), *DURATIONS, *ARRIVALS, *fields]:
+        assert f"`{key}`" in DOCUMENTATION, key
