@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ _TELL_AFTER: Final = 1.0
 """Seconds of work before anything is said of it."""
 _TELL_EVERY: Final = 5.0
 """Seconds from then on between two lines."""
+_LINES_UNTOLD: Final = 10_000
 _MOST_FUNCTIONS: Final = 10
 """Functions of a policy in a table; JSON has all."""
 _MOST_BLOCKS: Final = 72
@@ -90,7 +91,8 @@ def simulate(
         return
     if scenario is None:
         raise BadUsage("Which scenario? Name a file, or one that comes with fnd: fnd simulate --list")
-    report = _simulate(_load(scenario, arrivals, seed), only, Progress())
+    teller = _Teller(Progress())
+    report = _simulate(_load(scenario, arrivals, seed, teller), only, teller)
     if directory is not None:
         _write_plots(report, directory)
     if as_json_wanted:
@@ -108,56 +110,61 @@ def _list(as_json_wanted: bool) -> None:
         stdout().print(table(["SCENARIO", ""], scenarios.items()))
 
 
-def _load(named: str, arrivals: str | None, seed: int | None) -> Scenario:
+def _load(named: str, arrivals: str | None, seed: int | None, teller: _Teller) -> Scenario:
     written = find_scenario(named)
-    recording = None if arrivals is None else _recording(arrivals)
+    recording = None if arrivals is None else _recording(arrivals, teller)
     return parse_scenario(written.text, written.name, written.source, recording=recording, seed=seed)
 
 
-def _recording(path: str) -> Recording:
+def _recording(path: str, teller: _Teller) -> Recording:
     if path == "-":
-        return read_recording(sys.stdin, "standard input")
+        return read_recording(_read(sys.stdin, "standard input", teller), "standard input")
     try:
         with Path(path).open(encoding="utf-8", newline="") as file:
-            return read_recording(file, path)
+            return read_recording(_read(file, path, teller), path)
     except UnicodeDecodeError as error:
         raise BadUsage(f"{path} is not UTF-8: {error}") from error
     except OSError as error:
         raise BadUsage(f"{path} cannot be read: {error.strerror}") from error
 
 
-def _simulate(scenario: Scenario, only: Sequence[str], progress: Progress) -> Report:
+def _read(lines: Iterable[str], source: str, teller: _Teller) -> Iterator[str]:
+    for number, line in enumerate(lines, 1):
+        yield line
+        if number % _LINES_UNTOLD == 0:
+            teller.tell(f"{source}: {number:,} lines read")
+
+
+def _simulate(scenario: Scenario, only: Sequence[str], teller: _Teller) -> Report:
     names = [policy.name for policy in scenario.policies]
     if unknown := [name for name in only if name not in names]:
         raise BadUsage(f"There is no policy {unknown[0]!r} in {scenario.name}; it has {', '.join(map(repr, names))}")
     chosen = [policy for policy in scenario.policies if not only or policy.name in only]
-    teller = _Teller(progress, len(chosen))
-    return make_report(scenario, [_run(scenario, policy, teller) for policy in chosen])
+    reports = []
+    for number, policy in enumerate(chosen, 1):
+        doing = f"{policy.name} ({number} of {len(chosen)})"
+        reports.append(_run(scenario, policy, doing, teller))
+    return make_report(scenario, reports)
 
 
-def _run(scenario: Scenario, policy: Policy, teller: _Teller) -> PolicyReport:
-    shell = replay(scenario, policy, lambda share: teller.tell(policy.name, share))
-    teller.policy_done()
+def _run(scenario: Scenario, policy: Policy, doing: str, teller: _Teller) -> PolicyReport:
+    shell = replay(scenario, policy, lambda share: teller.tell(f"{doing}: {share:.0%}"))
     return report_policy(policy, shell)
 
 
 @attrs.define
 class _Teller:
-    """Tells how far the simulation is, if it takes long enough for anybody to wonder."""
+    """Tells how far all of it is, if it takes long enough for anybody to wonder."""
 
     progress: Progress
-    policies: int
-    done: int = 0
     due: float = attrs.field(factory=lambda: time.monotonic() + _TELL_AFTER)
 
-    def tell(self, policy: str, share: float) -> None:
+    def tell(self, how_far: str) -> None:
+        """Tell this, unless something was told not long ago."""
         now = time.monotonic()
         if now >= self.due:
             self.due = now + _TELL_EVERY
-            self.progress.say(f"{policy} ({self.done + 1} of {self.policies}): {share:.0%}")
-
-    def policy_done(self) -> None:
-        self.done += 1
+            self.progress.say(how_far)
 
 
 def _write_plots(report: Report, directory: Path) -> None:

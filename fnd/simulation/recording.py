@@ -103,7 +103,7 @@ def _json_records(first: str, lines: _Lines, source: str) -> Iterator[tuple[Mapp
         if line.strip():
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 _fail(source, lines.number, f"not JSON ({error})")
             if not isinstance(record, dict):
                 _fail(source, lines.number, "not a JSON object")
@@ -115,12 +115,17 @@ def _csv_records(first: str, lines: _Lines, source: str) -> Iterator[tuple[Mappi
     names = [heading.strip() for heading in next(csv.reader([first.lstrip("\ufeff")], skipinitialspace=True))]
     if not set(names) & set(AT):
         _fail(source, lines.number, f"these are no headings; a recording's columns are {_FIELDS}")
-    for row in csv.reader(lines, skipinitialspace=True):
-        if row in ([], [""]):
-            continue
+    for row in _csv_rows(lines, source):
         if len(row) != len(names):
             _fail(source, lines.number, f"{len(row)} columns where the headings are {len(names)}")
         yield {name: text.strip() for name, text in zip(names, row, strict=True)}, lines.number
+
+
+def _csv_rows(lines: _Lines, source: str) -> Iterator[list[str]]:
+    try:
+        yield from (row for row in csv.reader(lines, skipinitialspace=True) if row not in ([], [""]))
+    except csv.Error as error:
+        _fail(source, lines.number, f"not CSV ({error})")
 
 
 class _Reader:

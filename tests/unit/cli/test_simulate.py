@@ -160,6 +160,16 @@ def test_who_waits_is_told_how_far_it_is(fnd: Fnd, scenario: str, monkeypatch: p
     assert ended.json
 
 
+def test_who_waits_for_a_recording_to_be_read_is_told_too(
+    fnd: Fnd, scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulate, "_TELL_AFTER", 0.0)
+    recording = tmp_path / "calls.csv"
+    recording.write_text("at,function\n" + "1,often\n" * 10_000)
+    ended = fnd("simulate", scenario, "--arrivals", str(recording), "--json")
+    assert ended.err.startswith(f"{recording}: 10,000 lines read\n")
+
+
 def test_ctrl_c_ends_it(fnd: Fnd, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(self: object, until: float) -> None:
         raise KeyboardInterrupt
