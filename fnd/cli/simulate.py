@@ -32,8 +32,9 @@ _LINES_UNTOLD: Final = 10_000
 _MOST_FUNCTIONS: Final = 10
 """Functions of a policy in a table; JSON has all."""
 _MOST_BLOCKS: Final = 72
+"""Columns of the longest policy's series, at most,"""
 _FEWEST_BLOCKS: Final = 20
-"""Columns of the longest policy's series."""
+"""and at least, on a narrow terminal."""
 _BESIDE_BLOCKS: Final = 24
 """Columns beside them and the policies' names."""
 
