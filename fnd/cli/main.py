@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "events": ("fnd.cli.events:events", "Show what the daemon does, as it does it."),
     "top": ("fnd.cli.top:top", "Watch functions and their containers."),
     "status": ("fnd.cli.status:status", "Show the daemon's state."),
+    "simulate": ("fnd.cli.simulate:simulate", "Replay arrivals under virtual time, and compare policies."),
     "doctor": ("fnd.cli.doctor:doctor", "Check what this machine offers the daemon, and what is missing."),
     "drain": ("fnd.cli.lifecycle:drain", "Let the daemon finish its calls and take no new ones."),
     "reload": ("fnd.cli.lifecycle:reload", "Make the daemon read its configuration again."),

@@ -29,8 +29,14 @@ SHORTEST_GAP: Final = 1.0
 """Seconds."""
 KEPT: Final = 64
 ENOUGH: Final = 8
-UNLIKELY: Final = 0.05
-"""Calls that come this rarely sooner, or later, than expected are not waited for: the paper's head and tail."""
+SOONER: Final = 0.05
+"""The part of calls that may come sooner than expected, and so in vain: the paper's head."""
+LATER: Final = 0.02
+"""The part of gaps that is so long that no container is kept for it: their tail, of 0.01, with room for one of KEPT."""
+SHORTEST_STAY: Final = 30.0
+"""Seconds for which one is kept at least, unless it leaves in order to come back,"""
+STAY: Final = 100.0
+"""and mean starts: what starts slowly is worth more memory."""
 MARGIN: Final = 0.1
 """How much longer than a gap a container is kept for it, as a part of the gap."""
 LEAD: Final = 2.0
@@ -97,10 +103,10 @@ class Habits:
         while True:
             shorter = bisect_right(gaps, idle)
             longer = len(gaps) - shorter
-            if longer <= UNLIKELY * len(gaps):
-                return Plan(idle, None)
-            be_back = gaps[shorter + int(UNLIKELY * longer)] - lead
-            at_last = gaps[-1 - int(UNLIKELY * longer)]
+            if longer <= LATER * len(gaps):
+                return Plan(max(idle, STAY * mean_start, SHORTEST_STAY), None)
+            be_back = gaps[shorter + int(SOONER * longer)] - lead
+            at_last = gaps[-1 - int(SOONER * longer)]
             in_time = bisect_right(gaps, be_back + idle_timeout) - shorter
             if be_back - idle >= max(shortest_absence, at_last - be_back) and 2 * in_time >= longer:
                 return Plan(idle, be_back)

@@ -131,7 +131,7 @@ class DispatchMachine(RuleBasedStateMachine):
         assert model.idle or model.busy or not model.launching, "two launches while nothing is ready"
         if not model.live and model.line and not promised:
             for other in self.models.values():
-                if not model.pool.cpu and other.pool.cpu > self.dispatch.capacity.cpu.free:
+                if not model.pool.cpu and self.dispatch.capacity.cpu.shortfall(other.pool.cpu) > 0:
                     continue  # who needs no processors passes who waits for them
                 if other.needy_since is not None and other.line and not other.live:
                     assert model.needy_since is not None, "a pool in need for longer was passed over"

@@ -7,6 +7,7 @@ import itertools
 import pytest
 
 from fnd.dispatch import Action, Assign, Dispatch, Launch, Limits, Pool, PoolSettings, Slot
+from fnd.simulation.virtual_shell import Behaviour, VirtualFunction, VirtualShell
 
 
 class Bench:
@@ -59,6 +60,14 @@ class Bench:
             self.dispatch.finished(slot, True, self.now)
         assert self.actions() == []
         return slots
+
+
+def add_function(
+    shell: VirtualShell, name: str, behaviour: Behaviour | None = None, **settings: object
+) -> VirtualFunction:
+    """Add a function of 128 MiB whose containers may be idle for 30 s, unless told otherwise."""
+    values: dict[str, object] = {"memory": 128, "idle_timeout": 30.0} | settings
+    return shell.function(name, behaviour or Behaviour(), PoolSettings(**values))  # type: ignore[arg-type]
 
 
 @pytest.fixture

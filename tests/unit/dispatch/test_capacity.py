@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fnd.dispatch import Launch, Limits, Pool, Reject, RejectReason, Slot, SlotState, Stop, WaitReason
-from tests.unit.dispatch.conftest import Bench
-from tests.virtual_shell import Behaviour, VirtualShell
+from fnd.simulation.virtual_shell import Behaviour, VirtualShell
+from tests.unit.dispatch.conftest import Bench, add_function
 
 
 def test_a_function_larger_than_the_machine_is_rejected_at_once(bench: Bench) -> None:
@@ -96,12 +96,11 @@ def test_for_processors_only_containers_that_have_some_are_evicted(bench: Bench)
 
 def test_containers_that_compute_do_not_outnumber_the_processors_that_they_reserve() -> None:
     shell = VirtualShell(Limits(memory=100_000, cores=2))
-    pool = shell.pool("fn", Behaviour(run=lambda: 1.0, cpu=1.0), cpu=1000)
-    for _ in range(64):
-        shell.call(pool)
+    function = add_function(shell, "fn", Behaviour(run=lambda now: 1.0, run_cpu=1.0), cpu=1000)
+    calls = [shell.call(function) for _ in range(64)]
     shell.advance(60.0)
-    assert shell.launched[pool] == 2
-    assert all(call.answered is not None for call in shell.calls)
+    assert function.tally.launches == 2
+    assert all(call.answered is not None for call in calls)
 
 
 def test_half_of_the_machine_is_half_of_its_memory_or_of_its_processors(bench: Bench) -> None:
@@ -288,43 +287,39 @@ def test_memory_goes_to_the_pool_that_has_waited_longest_however_much_it_needs(b
 
 def test_a_pool_that_wants_many_gets_them_between_the_others_turns() -> None:
     shell = VirtualShell(Limits(memory=20 * 128))
-    flood = shell.pool("flood", Behaviour(run=lambda: 0.5), hot=False)
+    flood = add_function(shell, "flood", Behaviour(run=lambda now: 0.5), hot=False)
     for _ in range(200):
         shell.call(flood)
     shell.advance(1.0)
-    single = shell.call(shell.pool("single"))
+    single = shell.call(add_function(shell, "single"))
     shell.advance(3.0)
     assert single.got is not None
     assert single.waited < 1.0
 
 
-def answered(shell: VirtualShell, pool: Pool) -> int:
-    return sum(call.pool is pool and call.answered is not None for call in shell.calls)
-
-
 def test_two_floods_share_a_full_machine_equally() -> None:
     shell = VirtualShell(Limits(memory=10 * 128))
-    first = shell.pool("first", Behaviour(run=lambda: 1.0))
-    second = shell.pool("second", Behaviour(run=lambda: 1.0))
+    first = add_function(shell, "first", Behaviour(run=lambda now: 1.0))
+    second = add_function(shell, "second", Behaviour(run=lambda now: 1.0))
     shell.callers(first, 100, until=1e9)
     shell.advance(10.0)
-    assert first.live == 10
+    assert first.pool.live == 10
     shell.callers(second, 100, until=1e9)
     shell.advance(60.0)
-    assert (first.live, second.live) == (5, 5)
-    launched = sum(shell.launched.values())
+    assert (first.pool.live, second.pool.live) == (5, 5)
+    launched = first.tally.launches + second.tally.launches
     shell.advance(120.0)
-    assert sum(shell.launched.values()) == launched, "containers change hands though all is fair"
+    assert first.tally.launches + second.tally.launches == launched, "containers change hands though all is fair"
 
 
 def test_pools_that_cannot_all_have_a_container_take_turns() -> None:
     """Ten floods, room for two containers: all are served alike, and launching does not eat up the machine."""
     shell = VirtualShell(Limits(memory=2 * 128))
-    pools = [shell.pool(f"fn {number}", Behaviour(run=lambda: 0.05)) for number in range(10)]
-    for pool in pools:
-        shell.callers(pool, 5, until=1e9)
+    functions = [add_function(shell, f"fn {number}", Behaviour(run=lambda now: 0.05)) for number in range(10)]
+    for function in functions:
+        shell.callers(function, 5, until=1e9)
     shell.advance(200.0)
-    counts = [answered(shell, pool) for pool in pools]
+    counts = [function.tally.answered for function in functions]
     assert min(counts) > 0.8 * max(counts)
     runs_of_one_container = 200 / 0.05
     assert sum(counts) > 0.3 * 2 * runs_of_one_container / 2
@@ -332,8 +327,8 @@ def test_pools_that_cannot_all_have_a_container_take_turns() -> None:
 
 def test_a_flood_does_not_take_the_container_of_a_function_called_now_and_then() -> None:
     shell = VirtualShell(Limits(memory=10 * 128))
-    flood = shell.pool("flood", Behaviour(run=lambda: 1.0))
-    other = shell.pool("other", Behaviour(run=lambda: 0.01))
+    flood = add_function(shell, "flood", Behaviour(run=lambda now: 1.0))
+    other = add_function(shell, "other", Behaviour(run=lambda now: 0.01))
     shell.callers(flood, 200, until=1e9)
     waits = []
     for _ in range(60):
@@ -343,7 +338,7 @@ def test_a_flood_does_not_take_the_container_of_a_function_called_now_and_then()
         waits.append(call.waited)
     assert waits[0] > 0.0
     assert waits[5:] == [0.0] * 55
-    assert shell.launched[other] <= 3
+    assert other.tally.launches <= 3
 
 
 def test_a_pool_that_only_wants_more_leaves_another_its_fair_share(bench: Bench) -> None:

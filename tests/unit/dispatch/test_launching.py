@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from fnd.dispatch import Limits, Reject, RejectReason, WaitReason
-from tests.unit.dispatch.conftest import Bench
-from tests.virtual_shell import Behaviour, VirtualShell
+from fnd.simulation.virtual_shell import Behaviour, VirtualShell
+from tests.unit.dispatch.conftest import Bench, add_function
 
 
 @pytest.mark.parametrize("hot", [True, False])
@@ -213,29 +213,24 @@ def test_a_container_that_exits_before_it_is_ready_is_a_failed_launch(bench: Ben
 
 def test_a_thousand_distinct_cold_functions_are_all_answered() -> None:
     shell = VirtualShell(Limits(memory=1000 * 128))
-    pools = [shell.pool(f"fn {number}") for number in range(1000)]
-    calls = [shell.call(pool) for pool in pools]
+    calls = [shell.call(add_function(shell, f"fn {number}")) for number in range(1000)]
     shell.advance(60.0)
     assert all(call.answered is not None and call.rejected is None for call in calls)
-
-
-def crowding_start(shell: VirtualShell) -> float:
-    """The start of a container that needs a core for 0.1 s, on two cores."""
-    return 0.1 * max(1.0, len(shell.launching) / 2)
 
 
 def test_launches_in_flight_follow_what_the_machine_can_start() -> None:
     """Where starts need a core, a few are made at once; where they only wait, hundreds are, and none takes longer."""
     busy = VirtualShell(Limits(memory=1000 * 128, cores=2))
     lazy = VirtualShell(Limits(memory=1000 * 128, cores=2))
-    for shell, start in ((busy, lambda: crowding_start(busy)), (lazy, lambda: 0.1)):
-        for number in range(1000):
-            shell.call(shell.pool(f"fn {number}", Behaviour(start=start)))
+    for shell, start_cpu in ((busy, 1.0), (lazy, 0.0)):
+        calls = [
+            shell.call(add_function(shell, f"fn {number}", Behaviour(start_cpu=start_cpu))) for number in range(1000)
+        ]
         shell.advance(100.0)
-        assert all(call.rejected is None and call.answered is not None for call in shell.calls)
+        assert all(call.rejected is None and call.answered is not None for call in calls)
     assert busy.launching_peak <= 16
     assert lazy.launching_peak > 100
-    assert max(call.waited for call in lazy.calls) < 2.0
+    assert max(call.waited for call in calls) < 2.0
 
 
 def test_launches_that_time_out_in_a_crowd_lower_the_limit_too() -> None:
@@ -261,7 +256,7 @@ def test_a_launch_that_is_slow_by_itself_does_not_lower_the_limit() -> None:
 
 def test_under_the_launch_limit_pools_are_launched_in_the_order_they_came() -> None:
     shell = VirtualShell(Limits(memory=1000 * 128))
-    calls = [shell.call(shell.pool(f"fn {number}")) for number in range(200)]
+    calls = [shell.call(add_function(shell, f"fn {number}")) for number in range(200)]
     assert calls[-1].got is None
     assert shell.dispatch.why(calls[-1]) is WaitReason.LAUNCH_LIMIT
     shell.advance(30.0)
