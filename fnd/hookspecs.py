@@ -1,7 +1,8 @@
 """The whole plugin surface: what a driver and a codec are, and the hooks through which a package offers them.
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
-return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each.
+return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
+of the rest, errors to raise and the reading of func.yaml, is given out again here: nothing else of fnd is theirs.
 """
 
 from __future__ import annotations
@@ -14,6 +15,66 @@ from typing import Any, Final, Protocol
 
 import attrs
 import pluggy
+
+from fnd.bundle import (
+    FUNCTION_FILE_NAMES,
+    MAX_FILE_SIZE,
+    NOT_BUNDLED,
+    FunctionFile,
+    find_function_file,
+    parse_function_file,
+    read_function_file,
+)
+from fnd.errors import (
+    BuildFailed,
+    ConfigurationError,
+    ContainerFailed,
+    FunctionError,
+    FunctionFailed,
+    FunctionResponseLost,
+    FunctionTimedOut,
+    ImageUnusable,
+    InvalidFunctionResponse,
+)
+
+__all__ = [
+    "FUNCTION_FILE_NAMES",
+    "MAX_FILE_SIZE",
+    "NOT_BUNDLED",
+    "PROJECT",
+    "BuildFailed",
+    "CallRequest",
+    "CallResponse",
+    "Codec",
+    "CodecContext",
+    "ConfigurationError",
+    "Container",
+    "ContainerFailed",
+    "ContainerSpec",
+    "Driver",
+    "DriverContext",
+    "Exit",
+    "FunctionError",
+    "FunctionFailed",
+    "FunctionFile",
+    "FunctionResponseLost",
+    "FunctionTimedOut",
+    "Hooks",
+    "ImageUnusable",
+    "InvalidFunctionResponse",
+    "Link",
+    "LogSink",
+    "Protection",
+    "RequestBody",
+    "Session",
+    "SocketWatcher",
+    "Streams",
+    "find_function_file",
+    "hookimpl",
+    "hookspec",
+    "parse_function_file",
+    "read_function_file",
+]
 
 PROJECT: Final = "fnd"
 hookspec: Final = pluggy.HookspecMarker(PROJECT)

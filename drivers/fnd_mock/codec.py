@@ -7,8 +7,17 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from fnd import errors
-from fnd.hookspecs import CallRequest, CallResponse, Container, Exit, Link, Session
+from fnd.hookspecs import (
+    CallRequest,
+    CallResponse,
+    Container,
+    ContainerFailed,
+    Exit,
+    FunctionFailed,
+    FunctionResponseLost,
+    Link,
+    Session,
+)
 from fnd_mock.driver import MockContainer
 
 
@@ -31,7 +40,7 @@ class MockResponse:
             return b""
         with trio.move_on_after(self._pause):
             await self._session.closed.wait()
-            raise errors.FunctionResponseLost
+            raise FunctionResponseLost
         self._parts -= 1
         if self._parts == 0:
             self.complete = self._session.reusable = True
@@ -51,24 +60,24 @@ class MockSession:
         self.reusable = False
         container, script = self._container, self._container.script
         if container.exited:
-            raise errors.FunctionResponseLost
+            raise FunctionResponseLost
         body = [request.body.first]
         while not request.body.complete:
             body.append(await request.body.receive())
         container.calls += 1
         if container.calls == script.hang_at_call or container.paused:
             await container.wait()
-            raise errors.FunctionResponseLost
+            raise FunctionResponseLost
         if container.calls == script.die_at_call:
             container.end(Exit(code=1))
-            raise errors.FunctionResponseLost
+            raise FunctionResponseLost
         with trio.move_on_after(script.run):
             await container.wait()
-            raise errors.FunctionResponseLost
+            raise FunctionResponseLost
         self.reusable = script.chunks == 0
         if container.calls == script.fail_at_call:
             self.reusable = True
-            raise errors.FunctionFailed
+            raise FunctionFailed
         return MockResponse(self, script.body.encode() or b"".join(body), script.chunks, script.run)
 
 
@@ -87,7 +96,7 @@ class MockCodec:
     async def open(self, container: Container) -> AsyncIterator[Session]:
         """Wait until the container is ready. Raises ContainerFailed if it is no mock."""
         if not isinstance(container, MockContainer):
-            raise errors.ContainerFailed("The format mock is spoken by mock:// images alone")
+            raise ContainerFailed("The format mock is spoken by mock:// images alone")
         if container.fails:
             await trio.sleep_forever()
         await trio.sleep(container.script.start)

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import trio
 
-from fnd import errors
-from fnd.hookspecs import ContainerSpec, Exit, Protection, Streams
+from fnd.hookspecs import BuildFailed, ContainerFailed, ContainerSpec, Exit, Protection, Streams
 from fnd_mock.script import SCHEME, Script
 
 
@@ -36,12 +35,12 @@ class MockContainer:
     @property
     def socket_directory(self) -> Path:
         """It has none."""
-        raise errors.ContainerFailed("A mock container has no socket; its functions need the format mock")
+        raise ContainerFailed("A mock container has no socket; its functions need the format mock")
 
     @property
     def streams(self) -> Streams:
         """It has none."""
-        raise errors.ContainerFailed("A mock container has no streams; its functions need the format mock")
+        raise ContainerFailed("A mock container has no streams; its functions need the format mock")
 
     def end(self, exit: Exit) -> None:
         """End it by itself."""
@@ -103,7 +102,7 @@ class MockDriver:
     async def build(self, source: Path, progress: Callable[[str], None]) -> str:
         """Make nothing of a directory: mock functions have no code. Raises BuildFailed."""
         await trio.lowlevel.checkpoint()
-        raise errors.BuildFailed("mock images are not built: name one, such as mock://echo?run=0.1, as a fn's image")
+        raise BuildFailed("mock images are not built: name one, such as mock://echo?run=0.1, as a fn's image")
 
     @asynccontextmanager
     async def start(self, spec: ContainerSpec) -> AsyncIterator[MockContainer]:

@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import attrs
 
-from fnd import errors
+from fnd.hookspecs import ImageUnusable
 
 SCHEME = "mock"
 
@@ -47,9 +47,9 @@ class Script:
         values: dict[str, str | int | float] = {}
         for name, text in parse_qsl(parts.query, keep_blank_values=True):
             if name not in attrs.fields_dict(cls):
-                raise errors.ImageUnusable(f"{image}: mock containers know no {name!r}")
+                raise ImageUnusable(f"{image}: mock containers know no {name!r}")
             try:
                 values[name] = text if name == "body" else int(text) if name == "chunks" else float(text)
             except ValueError as error:
-                raise errors.ImageUnusable(f"{image}: {name} is no number") from error
+                raise ImageUnusable(f"{image}: {name} is no number") from error
         return cls(**values)  # type: ignore[arg-type]

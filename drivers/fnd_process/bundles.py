@@ -15,8 +15,14 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.bundle import MAX_FILE_SIZE, FunctionFile, find_function_file, parse_function_file
-from fnd.errors import BuildFailed, ConfigurationError
+from fnd.hookspecs import (
+    MAX_FILE_SIZE,
+    BuildFailed,
+    ConfigurationError,
+    FunctionFile,
+    find_function_file,
+    parse_function_file,
+)
 from fnd_process.command import CommandUnusable, Resolver, command_words
 from fnd_process.environments import BUILDING, REQUIREMENTS, Environments
 from fnd_process.files import TreeCopy, make_read_only, settle

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from fnd.bundle import FunctionFile
+from fnd.hookspecs import FunctionFile
 from fnd_process.interpreters import Interpreter
 from fnd_process.sandbox import FUNCTION, PYTHON, SEARCH_PATH
 

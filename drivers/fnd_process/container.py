@@ -16,8 +16,7 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.errors import ContainerFailed
-from fnd.hookspecs import Container, ContainerSpec, Exit, Link, Streams
+from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams
 from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory
 from fnd_process.nursery import surrounding_nursery
 from fnd_process.privileges import MIB, data_limit

@@ -20,7 +20,7 @@ from typing import Final
 import attrs
 import trio
 
-from fnd.errors import BuildFailed
+from fnd.hookspecs import BuildFailed
 from fnd_process.files import make_read_only, settle
 from fnd_process.interpreters import Interpreter
 from fnd_process.keyed_lock import KeyedLock

@@ -15,8 +15,7 @@ from typing import Final
 
 import attrs
 
-from fnd.bundle import NOT_BUNDLED
-from fnd.errors import BuildFailed
+from fnd.hookspecs import NOT_BUNDLED, BuildFailed
 from fnd_process.privileges import MIB
 from fnd_process.removal import remove_tree
 

@@ -16,8 +16,7 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.bundle import FUNCTION_FILE_NAMES, read_function_file
-from fnd.errors import BuildFailed, ConfigurationError, ImageUnusable
+from fnd.hookspecs import FUNCTION_FILE_NAMES, BuildFailed, ConfigurationError, ImageUnusable, read_function_file
 from fnd_process.bundles import FUNCTION, Bundles
 from fnd_process.command import CommandUnusable
 from fnd_process.environments import REQUIREMENTS

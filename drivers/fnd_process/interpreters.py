@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from fnd.errors import BuildFailed
+from fnd.hookspecs import BuildFailed
 from fnd_process.sandbox import SEARCH_PATH
 
 _QUERY: Final = (

@@ -14,8 +14,7 @@ from typing import Final, Protocol
 
 import attrs
 
-from fnd.errors import ContainerFailed
-from fnd.hookspecs import ContainerSpec, Link
+from fnd.hookspecs import ContainerFailed, ContainerSpec, Link
 from fnd_process.cgroups import Cgroup
 from fnd_process.processes import MARKER
 

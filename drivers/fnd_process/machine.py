@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from fnd.errors import ConfigurationError
+from fnd.hookspecs import ConfigurationError
 from fnd_process.cgroups import Cgroups, CgroupUnavailable
 from fnd_process.host import Host
 from fnd_process.launch import LONGEST_SOCKET, MAX_SOCKET_PATH, Confinement

@@ -15,7 +15,7 @@ from typing import Final
 
 import attrs
 
-from fnd.errors import ContainerFailed
+from fnd.hookspecs import ContainerFailed
 from fnd_process.launch import SOCKETS, Launched, Program, Start, container_environment, spawn
 from fnd_process.privileges import MIB, Tools, split_environment
 from fnd_process.processes import MARKER

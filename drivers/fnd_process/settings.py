@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import attrs
 
-from fnd.errors import ConfigurationError
+from fnd.hookspecs import ConfigurationError
 
 _TABLE: Final = "plugins.process"
 AUTO: Final = "auto"

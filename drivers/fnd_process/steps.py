@@ -16,7 +16,7 @@ from typing import Final
 import attrs
 import trio
 
-from fnd.errors import BuildFailed
+from fnd.hookspecs import BuildFailed
 from fnd_process.privileges import Tools
 from fnd_process.processes import MARKER
 from fnd_process.spawner import Spawner
