@@ -106,6 +106,12 @@ class Stage:
         assert self.dispatch.actions == []
 
 
+class ColdCodec(MockCodec):
+    """Speaks with a container once."""
+
+    hot = False
+
+
 @asynccontextmanager
 async def stage(
     memory: int = 1024,
@@ -113,9 +119,11 @@ async def stage(
     cores: int = 2,
     pause: float = inf,
     keep_alive: KeepAlive = KeepAlive.FIXED,
+    max_pools: int = 10_000,
+    hot: bool = True,
 ) -> AsyncIterator[Stage]:
     """Run an agent on a machine of so many MiB; at the end it is cancelled, and nothing may be left."""
-    dispatch = Dispatch(Limits(memory=memory, cores=cores))
+    dispatch = Dispatch(Limits(memory=memory, cores=cores, max_pools=max_pools))
     driver = MockDriver()
     events = EventBus()
     records = CallRecords(1000)
@@ -125,7 +133,7 @@ async def stage(
         async with running_agent(
             dispatch,
             drivers={"mock": driver},
-            codecs={"mock": MockCodec()},
+            codecs={"mock": MockCodec() if hot else ColdCodec()},
             default_driver="mock",
             keep_alive=keep_alive,
             timeouts=PoolTimeouts(start=start_timeout, image=60.0, pause=pause),
