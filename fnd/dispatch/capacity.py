@@ -78,6 +78,7 @@ class Capacity:
                 self.cpu.promised += pool.cpu
             else:
                 self._launch(pool, now)
+            but_for_cpu = False  # what was stopped for this one may have had processors
             if pool.wanted(now) > 0:
                 self._claims.add(pool, pool.need, now)
 

@@ -131,9 +131,9 @@ class DispatchMachine(RuleBasedStateMachine):
         assert model.idle or model.busy or not model.launching, "two launches while nothing is ready"
         if not model.live and model.line and not promised:
             for other in self.models.values():
-                if not model.pool.cpu and self.dispatch.capacity.cpu.shortfall(other.pool.cpu) > 0:
+                if not model.pool.cpu and self.waits_for_cpu(other):
                     continue  # who needs no processors passes who waits for them
-                if other.needy_since is not None and other.line and not other.live:
+                if other.needy_since is not None and other.line and not (other.live or other.pool.promised):
                     assert model.needy_since is not None, "a pool in need for longer was passed over"
                     assert model.needy_since <= other.needy_since, "a pool in need for longer was passed over"
         most = model.pool.settings.max_containers
@@ -143,6 +143,15 @@ class DispatchMachine(RuleBasedStateMachine):
             assert model.pool.habits is not None, "nobody needs what was launched"
         model.launching.append(slot)
         self.states[slot] = SlotState.LAUNCHING
+
+    def waits_for_cpu(self, model: ModelPool) -> bool:
+        """Whether processors are short for it, or for one in need for longer, for whom they are held."""
+        cpu = self.dispatch.capacity.cpu
+        return model.pool.cpu > 0 and any(
+            cpu.shortfall(other.pool.cpu) > 0
+            for other in self.models.values()
+            if other.needy_since is not None and other.needy_since <= (model.needy_since or 0)
+        )
 
     def assigned(self, model: ModelPool, call: int, slot: Slot) -> None:
         assert call not in self.over, "a call was served twice"
