@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fnd.dispatch import Launch, Limits, Pool, Reject, RejectReason, Slot, SlotState, Stop, WaitReason
+from fnd.dispatch.claims import Need
 from fnd.simulation.virtual_shell import Behaviour, VirtualShell
 from tests.unit.dispatch.conftest import Bench, add_function
 
@@ -140,6 +141,15 @@ def test_memory_is_held_no_longer_when_the_last_who_waited_for_it_leaves(bench: 
     assert bench.actions() == []
     bench.dispatch.gone("large", bench.now)
     assert len(bench.launches()) == 1
+
+
+def test_whose_callers_have_all_left_claims_no_more_wherever_it_stood(bench: Bench) -> None:
+    bench.busy(bench.pool(memory=1000), "holder")
+    first, second = bench.pool(), bench.pool()
+    bench.dispatch.arrive(first, "first", bench.now)
+    bench.dispatch.arrive(second, "second", bench.now)
+    bench.dispatch.gone("second", bench.now)
+    assert (first.claim, second.claim) == (Need.NEEDY, None)
 
 
 def calls(bench: Bench, slot: Slot, number: int, gap: float) -> None:

@@ -61,6 +61,14 @@ def test_who_is_deferred_is_last_of_its_line(claims: Claims) -> None:
     assert in_order(claims) == ["two", "three", "one"]
 
 
+def test_who_is_deferred_is_also_behind_those_that_need_processors(claims: Claims) -> None:
+    first, second = pool("first"), pool("second", cpu=500)
+    claims.add(first, Need.GROWING, 1.0)
+    claims.add(second, Need.GROWING, 1.0)
+    claims.defer(first)
+    assert in_order(claims) == ["second", "first"]
+
+
 def test_pools_that_need_processors_and_those_that_do_not_stand_in_one_line(claims: Claims) -> None:
     for number in range(6):
         claims.add(pool(f"{number}", cpu=500 * (number % 2)), Need.GROWING, 1.0)

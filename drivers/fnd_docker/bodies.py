@@ -1,0 +1,78 @@
+"""What the engine is asked to make of a container's spec: everything closed that a setting does not open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+from fnd.hookspecs import ContainerSpec, Link
+from fnd_docker.settings import DockerSettings
+
+SCHEME: Final = "docker"
+SOCKETS: Final = "/tmp/iofs"  # noqa: S108 (within the container's own /tmp)
+"""Where a container finds the directory for its socket: where Fn's own containers do."""
+INSTANCE: Final = "dev.fnd.instance"
+"""The label that says whose a container is."""
+NONE: Final = "none"
+MIB: Final = 1 << 20
+
+
+def container_name(container_id: str) -> str:
+    """Return the name by which the engine knows a container, before it has made it."""
+    return f"fnd-{container_id}"
+
+
+def engine_image(image: str) -> str:
+    """Return an image's name as the engine knows it."""
+    return image.removeprefix(f"{SCHEME}://")
+
+
+def container_body(spec: ContainerSpec, settings: DockerSettings, instance: str, sockets: Path) -> dict[str, Any]:
+    """Return the body of POST /containers/create; `sockets` is the directory for its socket on this host."""
+    streams = spec.link is Link.STREAMS
+    environment = spec.environment(SOCKETS)
+    return {
+        "Image": engine_image(spec.image),
+        "User": settings.user,
+        "Env": [f"{name}={value}" for name, value in environment.items()],
+        "Labels": {
+            INSTANCE: instance,
+            "dev.fnd.container": spec.container_id,
+            "dev.fnd.app": spec.app_name,
+            "dev.fnd.fn": spec.fn_name,
+        },
+        "AttachStdin": streams,
+        "AttachStdout": True,
+        "AttachStderr": True,
+        "OpenStdin": streams,
+        "StdinOnce": streams,
+        "Tty": False,
+        "NetworkDisabled": settings.network == NONE,
+        "HostConfig": _host_config(spec, settings, sockets),
+    }
+
+
+def _host_config(spec: ContainerSpec, settings: DockerSettings, sockets: Path) -> dict[str, Any]:
+    # Its user's, since some versions of runc give it the mode of what it covers.
+    uid, _, gid = settings.user.partition(":")
+    config: dict[str, Any] = {
+        "Memory": spec.memory * MIB,
+        "MemorySwap": spec.memory * MIB,
+        "PidsLimit": settings.pids,
+        "Ulimits": [{"Name": "nofile", "Soft": settings.open_files, "Hard": settings.open_files}],
+        "NetworkMode": settings.network,
+        "LogConfig": {"Type": "none"},
+        "ReadonlyRootfs": not settings.writable,
+        "Tmpfs": {"/tmp": f"rw,nosuid,nodev,mode=1777,uid={uid},gid={gid},size={settings.tmp_size}m"},  # noqa: S108
+        "RestartPolicy": {"Name": "no"},
+        "IpcMode": "private",
+    }
+    if spec.cpu:
+        config["NanoCpus"] = spec.cpu * 1_000_000
+    if not settings.capabilities:
+        config["CapDrop"] = ["ALL"]
+    if not settings.privilege_gain:
+        config["SecurityOpt"] = ["no-new-privileges"]
+    if spec.link is Link.SOCKET:
+        config["Mounts"] = [{"Type": "bind", "Source": str(sockets), "Target": SOCKETS}]
+    return config

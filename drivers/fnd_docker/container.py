@@ -1,0 +1,354 @@
+"""One container, from the decision to make it until nothing of it is left: created, attached to, started, removed.
+
+Its task reads what it writes. When that ends, the engine is asked whether the container has, or only the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import trio
+
+from fnd.hookspecs import ContainerFailed, ContainerSpec, Exit, ImageUnusable, Link, Streams
+from fnd_docker.attachment import Attachment, attached
+from fnd_docker.bodies import container_body, container_name, engine_image
+from fnd_docker.engine import Engine, EngineError, EngineUnavailable
+from fnd_docker.frames import BadFrame, Frames
+from fnd_docker.settings import DockerSettings
+
+CREATE_TIME: Final = 60.0
+"""For the creation, which is not cut short: a container whose creation nobody saw the end of could not be removed."""
+REMOVE_TIME: Final = 30.0
+DRAIN_TIME: Final = 1.0
+"""How long what a container that was removed has written may still be on its way."""
+GONE_TIME: Final = 2.0
+"""How long the engine may take, after a container's streams have ended, to say that it has."""
+FIRST_RETRY: Final = 0.1
+LONGEST_RETRY: Final = 10.0
+
+_SOCKETS: Final = "iofs"
+
+_log = logging.getLogger(__name__)
+
+
+@attrs.frozen
+class Workshop:
+    """What containers are made with."""
+
+    engine: Engine
+    settings: DockerSettings
+    instance: str
+    """Whose containers they are."""
+    runtime_directory: Path
+    limiter: trio.CapacityLimiter
+    nursery: trio.Nursery
+    """Where the tasks of containers run, each ended by its container's end."""
+
+
+class DockerContainer:
+    """A started container."""
+
+    def __init__(self, workshop: Workshop, spec: ContainerSpec, attachment: Attachment) -> None:
+        self._workshop = workshop
+        self._spec = spec
+        self._name = container_name(spec.container_id)
+        self._attachment = attachment
+        self._exit: Exit | None = None
+        self._ended = trio.Event()
+        self._attendance = trio.CancelScope()
+        self._attended = trio.Event()
+        self._pid: int | None = None
+        self._paused = False
+        self._streams = _Streams(self) if spec.link is Link.STREAMS else None
+
+    @property
+    def spec(self) -> ContainerSpec:
+        """What it was started from."""
+        return self._spec
+
+    @property
+    def socket_directory(self) -> Path:
+        """The directory for the socket as this host sees it."""
+        return sockets_of(self._workshop, self._spec)
+
+    @property
+    def streams(self) -> Streams:
+        """Its standard streams (link STREAMS)."""
+        assert self._streams is not None, "this container's link is a socket"
+        return self._streams
+
+    @property
+    def pid(self) -> int | None:
+        """Its first process, once the engine has told; None where the engine is on another host."""
+        return self._pid
+
+    @property
+    def attachment(self) -> Attachment:
+        """The connection to its standard streams."""
+        return self._attachment
+
+    async def wait(self) -> Exit:
+        """Return when its main process has ended."""
+        await self._ended.wait()
+        assert self._exit is not None
+        return self._exit
+
+    async def pause(self) -> None:
+        """Freeze all of its processes. Raises ContainerFailed."""
+        if not self._paused and self._exit is None:
+            self._paused = True
+            await self._steer("pause")
+
+    async def resume(self) -> None:
+        """Let them run on. Raises ContainerFailed."""
+        if self._paused and self._exit is None:
+            await self._steer("unpause")
+            self._paused = False
+
+    async def _steer(self, what: str) -> None:
+        try:
+            await self._workshop.engine.request("POST", f"/containers/{self._name}/{what}")
+        except EngineError as error:
+            if self._exit is None and not await self._has_ended():
+                raise ContainerFailed(f"Docker Engine could not {what} a container: {error.message}") from error
+
+    # Its task.
+
+    async def attend(self) -> None:
+        """Read what it writes until it has ended or `leave` is called."""
+        try:
+            with self._attendance:
+                await self._note_pid()
+                await self._read(self._attachment)
+                await self._follow()
+        finally:
+            self._attended.set()
+
+    def let_go(self) -> None:
+        """Nobody reads its output any more: take the rest, since the engine removes none whose output is held up."""
+        if self._streams is not None:
+            self._streams.let_go()
+
+    async def leave(self) -> None:
+        """Take what it has written last, now that it is removed, and end its task. To be shielded."""
+        with trio.move_on_after(DRAIN_TIME):
+            await self._attended.wait()
+        self._attendance.cancel()
+        await self._attended.wait()
+
+    async def _follow(self) -> None:
+        """Its streams have ended: return once it has, too. Where only the connection was lost, attach anew."""
+        retry = FIRST_RETRY
+        while True:
+            try:
+                if await self._has_ended():
+                    return
+                async with attached(self._workshop.engine, self._name, stdin=self._streams is not None) as attachment:
+                    self._attachment = attachment
+                    retry = FIRST_RETRY
+                    await self._read(attachment)
+            except (EngineUnavailable, EngineError):
+                self._workshop.engine.forget_version()
+                await trio.sleep(retry)
+                retry = min(2 * retry, LONGEST_RETRY)
+
+    async def _read(self, attachment: Attachment) -> None:
+        frames = Frames()
+        try:
+            while data := await attachment.receive():
+                for name, part in frames.feed(data):
+                    await self._take(name, part)
+        except BadFrame as error:
+            _log.warning("container %s: its output cannot be read: %s", self._spec.container_id, error)
+
+    async def _take(self, name: str, part: bytes) -> None:
+        if name == "stdout" and self._streams is not None:
+            await self._streams.put(part)
+        else:
+            self._spec.log(name, part)
+
+    async def _note_pid(self) -> None:
+        with contextlib.suppress(EngineError, EngineUnavailable):
+            self._pid = (await self._inspect())["State"]["Pid"] or None
+
+    async def _has_ended(self) -> bool:
+        """Whether it has ended; then how is known. Raises EngineError, EngineUnavailable."""
+        try:
+            if (await self._inspect())["State"]["Running"]:
+                # Its streams end a little before it does.
+                with trio.move_on_after(GONE_TIME):
+                    await self._workshop.engine.request(
+                        "POST", f"/containers/{self._name}/wait", condition="not-running", time=2 * GONE_TIME
+                    )
+            state = (await self._inspect())["State"]
+        except EngineError as error:
+            if error.status != 404:
+                raise
+            self._end(Exit(reason="removed by somebody else"))
+            return True
+        if state["Running"]:
+            return False
+        self._end(_exit(state, self._spec.memory))
+        return True
+
+    async def _inspect(self) -> dict[str, Any]:
+        found: dict[str, Any] = await self._workshop.engine.request("GET", f"/containers/{self._name}/json")
+        return found
+
+    def _end(self, how: Exit) -> None:
+        if self._exit is None:
+            self._exit = how
+            self._ended.set()
+            if self._streams is not None:
+                self._streams.end()
+
+
+class _Streams:
+    """A container's standard input and output. What it writes and nobody reads yet is bounded."""
+
+    def __init__(self, container: DockerContainer) -> None:
+        self._container = container
+        self._send, self._receive = trio.open_memory_channel[bytes](0)
+        self._rest = b""
+
+    async def send_all(self, data: bytes) -> None:
+        """Write to standard input. Raises trio.BrokenResourceError if nothing reads it any more."""
+        await self._container.attachment.send(data)
+
+    async def send_eof(self) -> None:
+        """Close standard input."""
+        await self._container.attachment.send_eof()
+
+    async def receive_some(self, max_bytes: int) -> bytes:
+        """Read from standard output; b"" at its end."""
+        if not self._rest:
+            try:
+                self._rest = await self._receive.receive()
+            except trio.EndOfChannel:
+                return b""
+        part, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        return part
+
+    async def put(self, part: bytes) -> None:
+        """Hand over what came; returns once it was taken, which is the back-pressure."""
+        with contextlib.suppress(trio.BrokenResourceError):
+            await self._send.send(part)
+
+    def end(self) -> None:
+        """There will be no more."""
+        self._send.close()
+
+    def let_go(self) -> None:
+        """Nobody will read any more; what comes is dropped."""
+        self._receive.close()
+
+
+@asynccontextmanager
+async def open_container(workshop: Workshop, spec: ContainerSpec) -> AsyncIterator[DockerContainer]:
+    """Have a container while in the context. Raises ContainerFailed, ImageUnusable.
+
+    Cancelled at whatever point: it is removed, and its directory is.
+    """
+    in_thread = partial(trio.to_thread.run_sync, limiter=workshop.limiter)
+    directory = workshop.runtime_directory / spec.container_id
+    gone = False
+    try:
+        await in_thread(partial(_make_directories, directory, workshop.settings.user))
+        await _create(workshop, spec)
+        async with _started(workshop, spec) as container:
+            workshop.nursery.start_soon(container.attend)
+            try:
+                yield container
+            finally:
+                with trio.CancelScope(shield=True):
+                    container.let_go()
+                    gone = await _remove(workshop, spec)
+                    await container.leave()
+    finally:
+        with trio.CancelScope(shield=True):
+            if gone or await _remove(workshop, spec):
+                await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
+
+
+def sockets_of(workshop: Workshop, spec: ContainerSpec) -> Path:
+    """Return the directory for a container's socket on this host."""
+    return workshop.runtime_directory / spec.container_id / _SOCKETS
+
+
+def _make_directories(directory: Path, user: str) -> None:
+    """Make a container's directories. Raises ContainerFailed."""
+    sockets = directory / _SOCKETS
+    try:
+        directory.mkdir(mode=0o700)
+        sockets.mkdir(mode=0o700)
+        if os.geteuid() == 0:
+            uid, _, gid = user.partition(":")
+            os.chown(sockets, int(uid), int(gid))
+        else:
+            sockets.chmod(0o777)  # which its parent keeps to the daemon
+    except OSError as error:
+        raise ContainerFailed(f"Container could not be started: {error}") from error
+
+
+async def _create(workshop: Workshop, spec: ContainerSpec) -> None:
+    body = container_body(spec, workshop.settings, workshop.instance, sockets_of(workshop, spec))
+    try:
+        with trio.CancelScope(shield=True):
+            await workshop.engine.request(
+                "POST", "/containers/create", body=body, time=CREATE_TIME, name=container_name(spec.container_id)
+            )
+    except EngineError as error:
+        if error.status == 404:
+            raise ImageUnusable(f"Docker Engine has no image {engine_image(spec.image)}: {error.message}") from error
+        raise _failed("create", error) from error
+    await trio.lowlevel.checkpoint_if_cancelled()
+
+
+@asynccontextmanager
+async def _started(workshop: Workshop, spec: ContainerSpec) -> AsyncIterator[DockerContainer]:
+    name = container_name(spec.container_id)
+    try:
+        async with attached(workshop.engine, name, stdin=spec.link is Link.STREAMS) as attachment:
+            await workshop.engine.request("POST", f"/containers/{name}/start")
+            yield DockerContainer(workshop, spec, attachment)
+    except EngineError as error:
+        raise _failed("start", error) from error
+
+
+async def _remove(workshop: Workshop, spec: ContainerSpec) -> bool:
+    """Kill and remove it; return whether it is gone. To be shielded."""
+    name = container_name(spec.container_id)
+    try:
+        await workshop.engine.request("DELETE", f"/containers/{name}", force=1, v=1, time=REMOVE_TIME)
+    except EngineError as error:
+        if error.status == 404:
+            return True
+        if error.status != 409:  # 409: it is being removed already
+            _log.error("container %s could not be removed: %s", spec.container_id, error.message)
+            return False
+    except EngineUnavailable as error:
+        _log.error("container %s could not be removed, the next start will: %s", spec.container_id, error)
+        return False
+    return True
+
+
+def _failed(what: str, error: EngineError) -> ContainerFailed:
+    return ContainerFailed(f"Docker Engine could not {what} the container: {error.message}")
+
+
+def _exit(state: dict[str, Any], memory: int) -> Exit:
+    code = int(state["ExitCode"])
+    reason = f"memory limit of {memory} MiB exceeded" if state.get("OOMKilled") else str(state.get("Error") or "")
+    if 128 < code <= 128 + signal.SIGRTMAX:
+        return Exit(signal=code - 128, reason=reason)
+    return Exit(code=code, reason=reason)

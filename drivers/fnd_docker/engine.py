@@ -1,0 +1,199 @@
+"""Docker Engine, asked over its HTTP API through httpx; what it refuses and that it does not answer, told apart.
+
+Source: Docker Engine API, 1.40 to 1.41 and later; Podman speaks 1.40 and later of it. The version is negotiated as the
+docker command does it: the highest that both know.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import trio
+
+from fnd.hookspecs import ContainerFailed
+from fnd_docker.settings import DockerSettings
+
+OLDEST: Final = (1, 40)
+"""Of Docker 19.03, 2019."""
+NEWEST: Final = (1, 47)
+CONNECT_TIME: Final = 5.0
+ANSWER_TIME: Final = 60.0
+"""Seconds for any request but those that tell of their progress."""
+
+
+class EngineUnavailable(ContainerFailed):
+    """The engine does not answer, or not in a way that is understood; the message says what to do."""
+
+
+class EngineError(Exception):
+    """The engine answered that it would not or could not."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class Engine:
+    """One engine. Made by `connected`; its methods raise EngineError and EngineUnavailable."""
+
+    def __init__(self, settings: DockerSettings, client: httpx.AsyncClient, tls: ssl.SSLContext | None) -> None:
+        self.host = settings.host
+        self._client = client
+        self._tls = tls
+        self._version = ""
+
+    async def request(
+        self, method: str, path: str, *, body: object = None, time: float = ANSWER_TIME, **query: str | int
+    ) -> Any:
+        """Return what a request is answered, decoded; None without a body. Cancelled: it may have been done."""
+        async with self._open(method, path, body, time, query) as response:
+            content = await response.aread()
+        return json.loads(content) if content else None
+
+    @asynccontextmanager
+    async def lines(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: AsyncIterator[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+        query: Mapping[str, str | int],
+    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
+        """Send a request whose answer tells of its progress, one JSON object a line, to be read to the end.
+
+        Cancelled: the engine gives up.
+        """
+        path = await self.path(path)
+        timeout = httpx.Timeout(None, connect=CONNECT_TIME)
+        request = self._client.build_request(
+            method, path, params=query, content=content, headers=headers, timeout=timeout
+        )
+        async with self._sent(request) as response:
+            yield (json.loads(line) async for line in response.aiter_lines() if line)
+
+    async def path(self, path: str) -> str:
+        """Return a path of the API with its version, which is negotiated at the first need."""
+        if not self._version:
+            self._version = await self._negotiate()
+        return f"/v{self._version}{path}"
+
+    def forget_version(self) -> None:
+        """Negotiate again: another engine may have been started in the place of this one."""
+        self._version = ""
+
+    async def open_stream(self) -> trio.abc.Stream:
+        """Connect for a conversation that is not HTTP from some point on. Raises EngineUnavailable."""
+        try:
+            with trio.fail_after(CONNECT_TIME):
+                return await self._connect()
+        except (OSError, trio.BrokenResourceError, trio.TooSlowError) as error:
+            raise self._unavailable(error) from error
+
+    async def _connect(self) -> trio.abc.Stream:
+        scheme, _, address = self.host.partition("://")
+        if scheme == "unix":
+            return await trio.open_unix_socket(address)
+        name, _, port = address.rpartition(":")
+        stream: trio.abc.Stream = await trio.open_tcp_stream(name, int(port))
+        if self._tls is not None:
+            stream = trio.SSLStream(stream, self._tls, server_hostname=name, https_compatible=True)
+            await stream.do_handshake()
+        return stream
+
+    async def _negotiate(self) -> str:
+        timeout = httpx.Timeout(ANSWER_TIME, connect=CONNECT_TIME)
+        request = self._client.build_request("GET", "/version", timeout=timeout)
+        async with self._sent(request) as response:
+            answer = json.loads(await response.aread())
+        newest, oldest = _version(answer["ApiVersion"]), _version(answer.get("MinAPIVersion", "1.0"))
+        if newest < OLDEST or oldest > NEWEST:
+            raise EngineUnavailable(
+                f"Docker Engine at {self.host} speaks versions {_text(oldest)} to {_text(newest)} of its API, and fnd "
+                f"{_text(OLDEST)} to {_text(NEWEST)}: install another of the two"
+            )
+        return _text(min(newest, NEWEST))
+
+    @asynccontextmanager
+    async def _open(
+        self, method: str, path: str, body: object, time: float, query: Mapping[str, str | int]
+    ) -> AsyncIterator[httpx.Response]:
+        path = await self.path(path)
+        timeout = httpx.Timeout(time, connect=CONNECT_TIME)
+        request = self._client.build_request(method, path, params=query, json=body, timeout=timeout)
+        async with self._sent(request) as response:
+            yield response
+
+    @asynccontextmanager
+    async def _sent(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
+        try:
+            response = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+        try:
+            if response.is_error:
+                raise EngineError(response.status_code, _message(await response.aread()))
+            yield response
+        except httpx.TransportError as error:
+            raise self._unavailable(error) from error
+        finally:
+            await response.aclose()
+
+    def _unavailable(self, error: BaseException) -> EngineUnavailable:
+        why = str(error) or type(error).__name__
+        return EngineUnavailable(
+            f"Docker Engine does not answer at {self.host} ({why}): start it, or name another with plugins.docker.host"
+        )
+
+
+@asynccontextmanager
+async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
+    """Hold connections to an engine while in the context. It need not answer yet, nor always.
+
+    Raises ConfigurationError through OSError's text if certificates cannot be read.
+    """
+    tls = _tls(settings)
+    scheme, _, address = settings.host.partition("://")
+    if scheme == "unix":
+        transport = httpx.AsyncHTTPTransport(uds=address, limits=_LIMITS)
+        base = "http://docker"
+    else:
+        transport = httpx.AsyncHTTPTransport(verify=tls if tls is not None else True, limits=_LIMITS)
+        base = f"{'https' if tls is not None else 'http'}://{address}"
+    async with httpx.AsyncClient(transport=transport, base_url=base, trust_env=False) as client:
+        yield Engine(settings, client, tls)
+
+
+_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=16)
+
+
+def _tls(settings: DockerSettings) -> ssl.SSLContext | None:
+    if not settings.certificates or settings.host.startswith("unix:"):
+        return None
+    directory = Path(settings.certificates)
+    context = ssl.create_default_context(cafile=directory / "ca.pem")
+    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+    return context
+
+
+def _message(content: bytes) -> str:
+    try:
+        return str(json.loads(content)["message"])
+    except (ValueError, KeyError, TypeError):
+        return content[:1000].decode("utf-8", "replace").strip() or "no reason given"
+
+
+def _version(text: str) -> tuple[int, int]:
+    major, _, minor = text.partition(".")
+    return int(major), int(minor)
+
+
+def _text(version: tuple[int, int]) -> str:
+    return f"{version[0]}.{version[1]}"

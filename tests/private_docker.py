@@ -1,0 +1,170 @@
+"""A real Docker Engine, started for tests in a directory of its own, without a bridge or any rule of a firewall.
+
+No registry is needed: images are imported from tars, one of them with the interpreter that runs the tests.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+import httpx
+
+from tests.parts import missing, need_program
+
+PYTHON: Final = "fnd-test/python:1"
+"""An image with this interpreter as /bin/python, and nothing that it starts."""
+_START_SECONDS: Final = 60.0
+_STOP_SECONDS: Final = 30.0
+_LEFT_OUT: Final = frozenset(
+    {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
+)
+
+
+@attrs.define
+class PrivateDocker:
+    """An engine that runs."""
+
+    directory: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def host(self) -> str:
+        return f"unix://{self.directory / 'docker.sock'}"
+
+    def request(self, method: str, path: str, **options: Any) -> Any:
+        """Ask the engine, by another way than the driver's."""
+        content = self._answer(method, path, **options)
+        return json.loads(content) if content else None
+
+    def progress(self, method: str, path: str, **options: Any) -> list[dict[str, Any]]:
+        """Ask for something whose progress is told in lines."""
+        lines = [json.loads(line) for line in self._answer(method, path, **options).splitlines()]
+        assert not any("error" in line for line in lines), lines
+        return lines
+
+    def _answer(self, method: str, path: str, **options: Any) -> str:
+        transport = httpx.HTTPTransport(uds=str(self.directory / "docker.sock"))
+        with httpx.Client(transport=transport, base_url="http://docker", timeout=60) as client:
+            response = client.request(method, f"/v1.41{path}", **options)
+        assert response.is_success, response.text
+        return response.text
+
+    def containers(self) -> list[dict[str, Any]]:
+        """Return every container there is, whatever its state."""
+        found: list[dict[str, Any]] = self.request("GET", "/containers/json", params={"all": "1"})
+        return found
+
+    def import_image(self, name: str, tar: bytes, changes: Sequence[str] = ()) -> None:
+        """Make an image of a root file system."""
+        repository, _, tag = name.partition(":")
+        query = [("fromSrc", "-"), ("repo", repository), ("tag", tag), *(("changes", change) for change in changes)]
+        self.progress("POST", "/images/create", params=query, content=tar)
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        options = ["--iptables=false", "--bridge=none", "--data-root", str(self.directory / "data")]
+        options += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.directory / "pid")]
+        with (self.directory / "log").open("ab") as log:
+            self.process = subprocess.Popen(["dockerd", *options, "-H", self.host], stdout=log, stderr=log)
+        deadline = time.monotonic() + _START_SECONDS
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                missing(f"dockerd does not start here: {(self.directory / 'log').read_text()[-1000:]}")
+            with socket.socket(socket.AF_UNIX) as trial:
+                if trial.connect_ex(str(self.directory / "docker.sock")) == 0:
+                    self.request("GET", "/version")
+                    return
+            time.sleep(0.1)
+        raise AssertionError("dockerd does not answer")
+
+    def stop(self) -> None:
+        """Stop it, and with it every container of its."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(_STOP_SECONDS)
+            self.process = None
+
+
+@contextmanager
+def private_docker() -> Iterator[PrivateDocker]:
+    """Run an engine while in the context; skips, with the reason, where there can be none."""
+    need_program("dockerd", "docker.io")
+    if os.geteuid() != 0:
+        missing("a Docker Engine of the tests' own needs root")
+    directory = Path(tempfile.mkdtemp(prefix="fnd-docker-"))
+    engine = PrivateDocker(directory)
+    try:
+        engine.start()
+        yield engine
+        assert engine.containers() == []
+    finally:
+        engine.stop()
+        shutil.rmtree(directory)
+
+
+def python_image(engine: PrivateDocker) -> str:
+    """Import an image with the interpreter that runs this; return its name."""
+    engine.import_image(PYTHON, _python_tree())
+    return PYTHON
+
+
+def add_program(engine: PrivateDocker, name: str, program: Path) -> str:
+    """Build an image that starts a Python program; return its name."""
+    command = json.dumps(["/bin/python", "/function/main.py"])
+    dockerfile = f"FROM {PYTHON}\nCOPY main.py /function/main.py\nENTRYPOINT {command}\n"
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for path, content in (("Dockerfile", dockerfile.encode()), ("main.py", program.read_bytes())):
+            entry = tarfile.TarInfo(path)
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+    engine.progress("POST", "/build", params={"t": name, "rm": "1", "forcerm": "1"}, content=buffer.getvalue())
+    return name
+
+
+def _python_tree() -> bytes:
+    """Return a tar of the interpreter, its standard library, and the shared libraries that these need."""
+    interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    library = Path(sysconfig.get_path("stdlib")).resolve()
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        tar.add(interpreter)
+        tar.add(library, filter=_needed)
+        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so")])):
+            tar.add(needed.resolve(), str(needed))
+        for directory in ("tmp", "function", "bin"):
+            entry = tarfile.TarInfo(directory)
+            entry.type, entry.mode = tarfile.DIRTYPE, 0o755
+            tar.addfile(entry)
+        link = tarfile.TarInfo("bin/python")
+        link.type, link.linkname = tarfile.SYMTYPE, str(interpreter)
+        tar.addfile(link)
+    return buffer.getvalue()
+
+
+def _needed(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    name = Path(entry.name).name
+    return None if name in _LEFT_OUT or name.startswith("config-") else entry
+
+
+def _shared_libraries(binaries: list[Path]) -> set[Path]:
+    found = set()
+    for binary in binaries:
+        told = subprocess.run(["ldd", str(binary)], capture_output=True, text=True, check=False).stdout
+        found |= {Path(word) for word in told.split() if word.startswith("/")}
+    return found
