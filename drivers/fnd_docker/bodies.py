@@ -13,7 +13,8 @@ SOCKETS: Final = "/tmp/iofs"  # noqa: S108 (within the container's own /tmp)
 """Where a container finds the directory for its socket: where Fn's own containers do."""
 INSTANCE: Final = "dev.fnd.instance"
 """The label that says whose a container is."""
-NONE: Final = "none"
+NETWORK: Final = "dev.fnd.network"
+"""The label of an image built of a function that asks for the network."""
 MIB: Final = 1 << 20
 
 
@@ -27,8 +28,14 @@ def engine_image(image: str) -> str:
     return image.removeprefix(f"{SCHEME}://")
 
 
-def container_body(spec: ContainerSpec, settings: DockerSettings, instance: str, sockets: Path) -> dict[str, Any]:
-    """Return the body of POST /containers/create; `sockets` is the directory for its socket on this host."""
+def container_body(
+    spec: ContainerSpec, settings: DockerSettings, instance: str, sockets: Path, *, network: bool
+) -> dict[str, Any]:
+    """Return the body of POST /containers/create.
+
+    `sockets` is the directory for its socket on this host, `network` whether its function asks for one.
+    """
+    network = network or settings.network_always
     streams = spec.link is Link.STREAMS
     environment = spec.environment(SOCKETS)
     return {
@@ -47,12 +54,12 @@ def container_body(spec: ContainerSpec, settings: DockerSettings, instance: str,
         "OpenStdin": streams,
         "StdinOnce": streams,
         "Tty": False,
-        "NetworkDisabled": settings.network == NONE,
-        "HostConfig": _host_config(spec, settings, sockets),
+        "NetworkDisabled": not network,
+        "HostConfig": _host_config(spec, settings, sockets, settings.network if network else "none"),
     }
 
 
-def _host_config(spec: ContainerSpec, settings: DockerSettings, sockets: Path) -> dict[str, Any]:
+def _host_config(spec: ContainerSpec, settings: DockerSettings, sockets: Path, network: str) -> dict[str, Any]:
     # Its user's, since some versions of runc give it the mode of what it covers.
     uid, _, gid = settings.user.partition(":")
     config: dict[str, Any] = {
@@ -60,7 +67,7 @@ def _host_config(spec: ContainerSpec, settings: DockerSettings, sockets: Path) -
         "MemorySwap": spec.memory * MIB,
         "PidsLimit": settings.pids,
         "Ulimits": [{"Name": "nofile", "Soft": settings.open_files, "Hard": settings.open_files}],
-        "NetworkMode": settings.network,
+        "NetworkMode": network,
         "LogConfig": {"Type": "none"},
         "ReadonlyRootfs": not settings.writable,
         "Tmpfs": {"/tmp": f"rw,nosuid,nodev,mode=1777,uid={uid},gid={gid},size={settings.tmp_size}m"},  # noqa: S108

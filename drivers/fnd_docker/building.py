@@ -22,7 +22,7 @@ import attrs
 import trio
 
 from fnd.hookspecs import NOT_BUNDLED, BuildFailed, ConfigurationError, FunctionFile, read_function_file
-from fnd_docker.bodies import INSTANCE, SCHEME
+from fnd_docker.bodies import INSTANCE, NETWORK, SCHEME
 from fnd_docker.engine import Engine, EngineError, EngineUnavailable
 
 DOCKERFILE: Final = "Dockerfile"
@@ -43,6 +43,8 @@ class Context:
     source: Path
     paths: tuple[Path, ...]
     dockerfile: bytes | None
+    network: bool
+    """Whether func.yaml asks for it."""
 
     @property
     def digest(self) -> str:
@@ -89,7 +91,8 @@ async def build(
 def read_context(source: Path, file: FunctionFile) -> Context:
     """Find out what a directory is built of. Raises BuildFailed, OSError."""
     own = (source / DOCKERFILE).is_file()
-    return Context(source, tuple(sorted(_walk(source))), None if own else made_dockerfile(file, source))
+    made = None if own else made_dockerfile(file, source)
+    return Context(source, tuple(sorted(_walk(source))), made, file.network)
 
 
 def made_dockerfile(file: FunctionFile, source: Path) -> bytes:
@@ -141,7 +144,7 @@ async def _send(
         "dockerfile": DOCKERFILE if context.dockerfile is None else _MADE,
         "rm": 1,
         "forcerm": 1,
-        "labels": json.dumps({INSTANCE: instance}),
+        "labels": json.dumps({INSTANCE: instance, **({NETWORK: "true"} if context.network else {})}),
     }
     headers = {"Content-Type": "application/x-tar"}
     failure = ""

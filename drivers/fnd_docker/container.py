@@ -254,17 +254,17 @@ class _Streams:
 
 
 @asynccontextmanager
-async def open_container(workshop: Workshop, spec: ContainerSpec) -> AsyncIterator[DockerContainer]:
-    """Have a container while in the context. Raises ContainerFailed, ImageUnusable.
+async def open_container(workshop: Workshop, spec: ContainerSpec, *, network: bool) -> AsyncIterator[DockerContainer]:
+    """Have a container while in the context, with the network if its function asks for it.
 
-    Cancelled at whatever point: it is removed, and its directory is.
+    Raises ContainerFailed, ImageUnusable. Cancelled at whatever point: it is removed, and its directory is.
     """
     in_thread = partial(trio.to_thread.run_sync, limiter=workshop.limiter)
     directory = workshop.runtime_directory / spec.container_id
     gone = False
     try:
         await in_thread(partial(_make_directories, directory, workshop.settings.user))
-        await _create(workshop, spec)
+        await _create(workshop, spec, network)
         async with _started(workshop, spec) as container:
             workshop.nursery.start_soon(container.attend)
             try:
@@ -300,8 +300,9 @@ def _make_directories(directory: Path, user: str) -> None:
         raise ContainerFailed(f"Container could not be started: {error}") from error
 
 
-async def _create(workshop: Workshop, spec: ContainerSpec) -> None:
-    body = container_body(spec, workshop.settings, workshop.instance, sockets_of(workshop, spec))
+async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> None:
+    sockets = sockets_of(workshop, spec)
+    body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network)
     try:
         with trio.CancelScope(shield=True):
             await workshop.engine.request(

@@ -21,10 +21,11 @@ from fnd.hookspecs import (
     ImageUnusable,
     Protection,
 )
-from fnd_docker.bodies import INSTANCE, SCHEME
+from fnd_docker.bodies import INSTANCE, SCHEME, engine_image
 from fnd_docker.building import build
 from fnd_docker.container import Workshop, open_container
 from fnd_docker.engine import Engine, EngineError, EngineUnavailable, connected
+from fnd_docker.garbage import KEPT_IN
 from fnd_docker.images import Images
 from fnd_docker.protection import protections
 from fnd_docker.settings import DockerSettings, read_settings
@@ -76,8 +77,13 @@ class DockerDriver:
         try:
             async with connected(self._settings) as engine, trio.open_nursery() as nursery:
                 workshop = Workshop(engine, self._settings, instance, self._runtime_directory, limiter, nursery)
-                self._now = _Running(engine, workshop, Images(engine), await _protections(engine, self._settings))
-                yield
+                images = Images(engine, instance, self._data_directory / KEPT_IN, self._settings.image_disk_limit)
+                self._now = _Running(engine, workshop, images, await _protections(engine, self._settings))
+                try:
+                    yield
+                finally:
+                    with trio.CancelScope(shield=True):
+                        await images.garbage.save()
                 nursery.cancel_scope.cancel()
         finally:
             self._now = None
@@ -114,15 +120,19 @@ class DockerDriver:
 
     async def build(self, source: Path, progress: Callable[[str], None]) -> str:
         """Have the engine make an image of a function's directory. Raises BuildFailed."""
-        workshop = self._running.workshop
-        return await build(workshop.engine, workshop.instance, source, workshop.limiter, progress)
+        now = self._running
+        image = await build(now.engine, now.workshop.instance, source, now.workshop.limiter, progress)
+        await now.images.garbage.brought(engine_image(image))
+        return image
 
     @asynccontextmanager
     async def start(self, spec: ContainerSpec) -> AsyncIterator[Container]:
         """Start a container. Raises ContainerFailed or ImageUnusable on entry."""
         now = self._running
         try:
-            async with open_container(now.workshop, spec) as container:
+            network = now.images.networked(spec.image)
+            now.images.garbage.used(engine_image(spec.image))
+            async with open_container(now.workshop, spec, network=network) as container:
                 yield container
         except ImageUnusable:
             now.images.forget(spec.image)

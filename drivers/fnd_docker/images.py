@@ -6,14 +6,17 @@ import base64
 import json
 import logging
 from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import trio
 
 from fnd.hookspecs import ImageUnusable
-from fnd_docker.bodies import engine_image
+from fnd_docker.bodies import INSTANCE, NETWORK, engine_image
 from fnd_docker.credentials import credentials_for
 from fnd_docker.engine import Engine, EngineError
+from fnd_docker.garbage import Garbage
 
 MAX_KNOWN: Final = 10_000
 """Images that are remembered to be there."""
@@ -24,9 +27,16 @@ _log = logging.getLogger(__name__)
 class Images:
     """What the engine has, as far as it was asked."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, instance: str, garbage_in: Path, limit: int) -> None:
+        """`instance` is whose builds are believed what they say of themselves.
+
+        `limit` is how many MiB of images may be brought here, which are remembered in the file `garbage_in`.
+        """
         self._engine = engine
-        self._known: OrderedDict[str, None] = OrderedDict()
+        self.garbage: Final = Garbage(engine, garbage_in, limit, self._forget)
+        self._instance = instance
+        self._known: OrderedDict[str, bool] = OrderedDict()
+        """Whether each asks for the network."""
         self._pulling: dict[str, trio.Lock] = {}
 
     async def prepare(self, image: str) -> None:
@@ -44,28 +54,43 @@ class Images:
         try:
             async with lock:
                 if name not in self._known:
-                    await self._find_or_pull(name)
-                    self._remember(name)
+                    self._remember(name, await self._find_or_pull(name))
         finally:
             if not lock.locked():
                 self._pulling.pop(name, None)
 
+    def networked(self, image: str) -> bool:
+        """Whether an image that is prepared asks for the network."""
+        return self._known.get(engine_image(image), False)
+
     def forget(self, image: str) -> None:
         """The engine turned out not to have it any more."""
-        self._known.pop(engine_image(image), None)
+        self._forget(engine_image(image))
 
-    def _remember(self, name: str) -> None:
-        self._known[name] = None
+    def _forget(self, name: str) -> None:
+        self._known.pop(name, None)
+
+    def _remember(self, name: str, labels: Mapping[str, str]) -> None:
+        self._known[name] = labels.get(INSTANCE) == self._instance and labels.get(NETWORK) == "true"
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
 
-    async def _find_or_pull(self, name: str) -> None:
+    async def _find_or_pull(self, name: str) -> Mapping[str, str]:
+        """Return its labels."""
         try:
-            await self._engine.request("GET", f"/images/{name}/json")
+            return await self._labels(name)
         except EngineError as error:
             if error.status != 404:
                 raise ImageUnusable(f"Image {name} is not usable: {error.message}") from error
-            await self._pull(name)
+        await self._pull(name)
+        try:
+            return await self._labels(name)
+        except EngineError as error:
+            raise ImageUnusable(f"Image {name} was pulled and is not there: {error.message}") from error
+
+    async def _labels(self, name: str) -> Mapping[str, str]:
+        found = await self._engine.request("GET", f"/images/{name}/json")
+        return found["Config"].get("Labels") or {}
 
     async def _pull(self, name: str) -> None:
         _log.info("pulling image %s", name)
@@ -86,6 +111,7 @@ class Images:
         if failure:
             raise ImageUnusable(f"Image {name} cannot be pulled: {failure}")
         _log.info("pulled image %s", name)
+        await self.garbage.brought(name if _has_version(name) else f"{name}:latest")
 
 
 def _has_version(name: str) -> bool:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fnd.hookspecs import Protection
-from fnd_docker.bodies import NONE
 from fnd_docker.settings import DockerSettings
 
 
@@ -16,11 +15,11 @@ def protections(settings: DockerSettings, information: Mapping[str, Any] | None,
         return (Protection("engine", False, why_not),)
     options = [str(option) for option in information.get("SecurityOptions") or ()]
     return (
-        _set("file system", not settings.writable, "a root file system that is read-only", "writable = true"),
-        _set("network", settings.network == NONE, "none", f'network = "{settings.network}"'),
+        _set("file system", not settings.writable, "a root file system that is read-only", "writable"),
+        _set("network", not settings.network_always, "none, unless func.yaml says network: true", "network_always"),
         _set("user", settings.user.split(":")[0] != "0", settings.user, f'user = "{settings.user}"'),
-        _set("capabilities", not settings.capabilities, "all dropped", "capabilities = true"),
-        _set("privileges", not settings.privilege_gain, "no-new-privileges", "privilege_gain = true"),
+        _set("capabilities", not settings.capabilities, "all dropped", "capabilities"),
+        _set("privileges", not settings.privilege_gain, "no-new-privileges", "privilege_gain"),
         _found("system calls", any("seccomp" in option for option in options), "seccomp", "seccomp"),
         _found("memory", bool(information.get("MemoryLimit")), "cgroup", "memory limits"),
         _found("memory with swap", bool(information.get("SwapLimit")), "cgroup", "swap limits"),

@@ -63,8 +63,12 @@ class DockerSettings:
     """File descriptors of one process."""
     tmp_size: int = 64
     """MiB of a container's /tmp, in memory."""
-    network: str = "none"
-    """The engine's network that containers are in; "none" is none."""
+    network: str = "bridge"
+    """The engine's network for functions that ask for one: `network: true` in the func.yaml they were built of."""
+    network_always: bool = False
+    """Whether all containers are in it, asked or not."""
+    image_disk_limit: int = 20_480
+    """MiB that images pulled or built here take at most, the least recently used going first; 0 is no limit."""
     writable: bool = False
     """Whether containers may write to their own root file system."""
     privilege_gain: bool = False
@@ -88,6 +92,8 @@ def read_settings(table: Mapping[str, Any]) -> DockerSettings:
         open_files=_whole(given.open_files, "open_files", 16, 1_000_000),
         tmp_size=_whole(given.tmp_size, "tmp_size", 1, 100_000),
         network=_text(given.network, "network", _NETWORK, "the name of a network"),
+        network_always=_switch(given.network_always, "network_always"),
+        image_disk_limit=_whole(given.image_disk_limit, "image_disk_limit", 0, 1_000_000_000),
         writable=_switch(given.writable, "writable"),
         privilege_gain=_switch(given.privilege_gain, "privilege_gain"),
         capabilities=_switch(given.capabilities, "capabilities"),

@@ -100,6 +100,16 @@ async def test_a_directory_with_a_dockerfile_is_built_once_for_the_same_content(
     assert await bench.driver.build(source, said.append) != image
 
 
+async def test_a_function_that_asks_for_the_network_is_in_it_if_fnd_built_it(bench: Bench, root: Path) -> None:
+    source = write_function(root / "source", BUILDS)
+    (source / "func.yaml").write_text("name: asks\nruntime: docker\nnetwork: true\n")
+    image = await bench.driver.build(source, lambda line: None)
+    await bench.driver.prepare(image)
+    await bench.driver.prepare(f"docker://{ANSWERING}")
+    assert bench.driver._running.images.networked(image)
+    assert not bench.driver._running.images.networked(f"docker://{ANSWERING}")
+
+
 @pytest.mark.parametrize(
     ("dockerfile", "why"),
     [
@@ -130,6 +140,46 @@ async def test_a_build_that_is_given_up_leaves_no_container(bench: Bench, root: 
             await begun.wait()
             nursery.cancel_scope.cancel()
     await eventually(lambda: not bench.engine.containers())
+
+
+async def test_of_more_images_than_may_be_kept_the_least_recently_used_go(root: Path, engine: PrivateDocker) -> None:
+    driver = DockerDriver(context(root, engine, image_disk_limit=300))
+    made: list[str] = []
+
+    def there() -> list[str]:
+        tags = [tag for image in engine.request("GET", "/images/json") for tag in image["RepoTags"] or ()]
+        return [image for image in made if image.removeprefix("docker://") in tags]
+
+    async with driver.running():
+        bench = Bench(driver, engine, root / "run")
+        source = write_function(root / "source", BUILDS)
+        size = image_size(engine)
+        for number in range(3):
+            (source / "said").write_text(f"{number}")
+            made.append(await driver.build(source, lambda line: None))
+        assert len(there()) == min(3, 300 // size)
+    # What was used and when is known to the next daemon, too.
+    driver = DockerDriver(context(root, engine, image_disk_limit=2 * size + 1))
+    async with driver.running():
+        bench = Bench(driver, engine, root / "run")
+        oldest, *others = there()
+        async with driver.start(bench.spec(oldest.removeprefix("docker://"))) as container:
+            await container.wait()
+        (source / "said").write_text("one more")
+        made.append(await driver.build(source, lambda line: None))
+        assert made[-1] in there()
+        assert oldest in there(), "it was used last"
+        assert others[0] not in there()
+        async with driver.start(bench.spec(oldest.removeprefix("docker://"))):
+            (source / "said").write_text("and another")
+            made.append(await driver.build(source, lambda line: None))
+        assert oldest in there(), "a container used it"
+    assert len(there()) == 2
+
+
+def image_size(engine: PrivateDocker) -> int:
+    """Return the size of an image with an interpreter, in MiB, rounded up."""
+    return int(engine.request("GET", "/images/fnd-test/python:1/json")["Size"] / (1 << 20)) + 1
 
 
 # No engine.

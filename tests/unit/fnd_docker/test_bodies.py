@@ -14,7 +14,9 @@ from fnd_docker.settings import DockerSettings, read_settings
 SOCKETS = Path("/run/fnd/docker/C1/iofs")
 
 
-def body(spec_fields: dict[str, Any] | None = None, **settings: Any) -> dict[str, Any]:
+def body(
+    spec_fields: dict[str, Any] | None = None, *, asks_for_network: bool = False, **settings: Any
+) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "container_id": "C1",
         "app_id": "A1",
@@ -29,7 +31,7 @@ def body(spec_fields: dict[str, Any] | None = None, **settings: Any) -> dict[str
         "log": lambda stream, data: None,
     }
     spec = ContainerSpec(**fields | (spec_fields or {}))
-    return container_body(spec, read_settings(settings), "INSTANCE", SOCKETS)
+    return container_body(spec, read_settings(settings), "INSTANCE", SOCKETS, network=asks_for_network)
 
 
 def test_a_container_is_closed_unless_a_setting_opens_it() -> None:
@@ -53,8 +55,23 @@ def test_each_setting_opens_what_it_says_and_nothing_else() -> None:
     assert closed.keys() - body(capabilities=True)["HostConfig"].keys() == {"CapDrop"}
     assert closed.keys() - body(privilege_gain=True)["HostConfig"].keys() == {"SecurityOpt"}
     assert body(writable=True)["HostConfig"] == closed | {"ReadonlyRootfs": False}
-    opened = body(network="functions")
-    assert (opened["NetworkDisabled"], opened["HostConfig"]["NetworkMode"]) == (False, "functions")
+
+
+@pytest.mark.parametrize(
+    ("asks", "settings", "network"),
+    [
+        (False, {}, "none"),
+        (False, {"network": "functions"}, "none"),
+        (True, {}, "bridge"),
+        (True, {"network": "functions"}, "functions"),
+        (False, {"network_always": True}, "bridge"),
+    ],
+)
+def test_the_network_is_for_who_asks_or_for_all_if_a_setting_says_so(
+    asks: bool, settings: dict[str, Any], network: str
+) -> None:
+    made = body(asks_for_network=asks, **settings)
+    assert (made["NetworkDisabled"], made["HostConfig"]["NetworkMode"]) == (network == "none", network)
 
 
 def test_a_part_of_a_core_is_a_quota() -> None:

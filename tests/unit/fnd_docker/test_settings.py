@@ -24,6 +24,7 @@ from fnd_docker.settings import read_settings
         {"tmp_size": "64m"},
         {"network": ""},
         {"network": "a b"},
+        {"network_always": 1},
         {"writable": "yes"},
         {"capabilities": 1},
         {"privilege_gain": None},
