@@ -98,3 +98,8 @@ def read_settings(table: Mapping[str, Any]) -> DockerSettings:
         privilege_gain=_switch(given.privilege_gain, "privilege_gain"),
         capabilities=_switch(given.capabilities, "capabilities"),
     )
+
+
+def instance_file(data_directory: Path) -> Path:
+    """Return where it is kept which instance this is; it is there once the driver was used."""
+    return data_directory / "instance"

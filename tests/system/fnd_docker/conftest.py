@@ -98,6 +98,7 @@ async def bench(root: Path, engine: PrivateDocker) -> AsyncIterator[Bench]:
     with no_descriptor_left():
         driver = DockerDriver(context(root, engine))
         async with driver.running():
+            await driver.service()
             bench = Bench(driver, engine, root / "run")
             yield bench
             bench.nothing_is_left()

@@ -106,8 +106,8 @@ async def test_a_function_that_asks_for_the_network_is_in_it_if_fnd_built_it(ben
     image = await bench.driver.build(source, lambda line: None)
     await bench.driver.prepare(image)
     await bench.driver.prepare(f"docker://{ANSWERING}")
-    assert bench.driver._running.images.networked(image)
-    assert not bench.driver._running.images.networked(f"docker://{ANSWERING}")
+    assert (await bench.driver.service()).images.networked(image)
+    assert not (await bench.driver.service()).images.networked(f"docker://{ANSWERING}")
 
 
 @pytest.mark.parametrize(
@@ -191,9 +191,13 @@ async def test_without_an_engine_the_driver_runs_and_says_what_is_missing(root: 
     async with driver.running():
         (protection,) = driver.protection()
         assert (protection.name, protection.in_force) == ("engine", False)
-        assert nowhere.host in protection.by
+        assert "nobody has used" in protection.by
         assert await driver.clear() == 0
         bench = Bench(driver, nowhere, root / "run")
+        await driver.service()
+        (protection,) = driver.protection()
+        assert "does not answer" in protection.by
+        assert await driver.clear() == 0
         with pytest.raises(ContainerFailed, match="does not answer"):
             await driver.prepare("docker://anything")
         with pytest.raises(ContainerFailed, match="start it, or name another"):

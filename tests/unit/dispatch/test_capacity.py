@@ -152,6 +152,72 @@ def test_whose_callers_have_all_left_claims_no_more_wherever_it_stood(bench: Ben
     assert (first.claim, second.claim) == (Need.NEEDY, None)
 
 
+def waiting(bench: Bench, pool: Pool, number: int) -> None:
+    """Let so many calls come to a pool that cannot serve them."""
+    for _ in range(number):
+        bench.dispatch.arrive(pool, object(), bench.now)
+
+
+def test_memory_that_comes_free_goes_to_those_that_want_much_of_it_in_turns(bench: Bench) -> None:
+    one, other = bench.pool(), bench.pool()
+    known(bench, one, run=1.0)
+    known(bench, other, run=1.0)
+    holder = bench.busy(bench.pool(memory=800), "holder")
+    waiting(bench, one, 5)
+    waiting(bench, other, 5)
+    bench.dispatch.finished(holder, False, bench.now)
+    bench.dispatch.stopped(holder, bench.now)
+    assert [slot.pool for slot in bench.launches()] == [one, other] * 4
+
+
+def test_who_gave_a_container_up_stands_behind_the_one_it_was_for(bench: Bench) -> None:
+    holder, rival = bench.pool(memory=250), bench.pool(memory=250)
+    known(bench, rival, run=1.0)
+    slots = [known(bench, holder, run=1.0)]
+    waiting(bench, holder, 7)
+    for launched in bench.launches():
+        bench.dispatch.ready(launched, bench.now)
+        slots.append(launched)
+    waiting(bench, rival, 5)
+    bench.actions()
+    assert holder.busy + rival.busy == 4
+    assert (holder.claim, rival.claim) == (Need.GROWING, Need.GROWING)
+    bench.dispatch.finished(slots[0], True, bench.now)
+    assert bench.actions() == [Stop(slots[0])]
+    bench.dispatch.stopped(slots[0], bench.now)
+    assert [slot.pool for slot in bench.launches()] == [rival]
+
+
+def test_nobody_gives_up_a_container_that_would_not_help_whoever_waits_for_processors(bench: Bench) -> None:
+    bench.busy(bench.pool(memory=90, cpu=2000), "all processors")
+    holder = bench.pool(memory=450, max_containers=2)
+    slot = bench.busy(holder, "one")
+    bench.now += 10.0
+    bench.dispatch.arrive(holder, "two", bench.now)
+    (second,) = bench.launches()
+    bench.dispatch.ready(second, bench.now)
+    bench.actions()
+    bench.dispatch.arrive(bench.pool(memory=10, cpu=1000), "for processors", bench.now)
+    waiting(bench, holder, 3)
+    bench.now += 1000.0
+    bench.dispatch.finished(slot, True, bench.now)
+    assert slot.state is SlotState.BUSY, "it serves its own next call"
+    bench.actions()
+    bench.dispatch.arrive(bench.pool(memory=100), "for memory", bench.now)
+    bench.dispatch.finished(slot, True, bench.now)
+    assert bench.actions() == [Stop(slot)], "it is given up for who waits for memory, though behind the other"
+
+
+def test_what_blocked_claims_is_forgotten_with_the_last_of_them(bench: Bench) -> None:
+    holder = bench.busy(bench.pool(memory=1000), "holder")
+    bench.dispatch.arrive(bench.pool(), "waits", bench.now)
+    assert bench.dispatch.capacity.blocked is WaitReason.CAPACITY
+    bench.dispatch.finished(holder, False, bench.now)
+    bench.dispatch.stopped(holder, bench.now)
+    assert len(bench.launches()) == 1
+    assert bench.dispatch.capacity.blocked is None
+
+
 def calls(bench: Bench, slot: Slot, number: int, gap: float) -> None:
     """Let an idle container serve so many calls, each `gap` seconds after the last."""
     for _ in range(number):

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fnd.hookspecs import ConfigurationError
+from fnd.hookspecs import ConfigurationError, DriverContext
+from fnd_docker.driver import DockerDriver
 from fnd_docker.settings import read_settings
 
 
@@ -39,3 +43,30 @@ def test_a_value_that_cannot_be_used_is_refused_by_name(table: dict[str, Any]) -
 def test_what_is_no_setting_is_refused_with_those_there_are() -> None:
     with pytest.raises(ConfigurationError, match=r"plugins\.docker\.socket is no setting; known are .*host"):
         read_settings({"socket": "/x"})
+
+
+async def test_certificates_that_are_not_there_keep_the_daemon_from_starting(tmp_path: Path) -> None:
+    settings = {"host": "tcp://engine:2376", "certificates": str(tmp_path)}
+    driver = DockerDriver(DriverContext(tmp_path / "data", tmp_path / "run", settings))
+    with pytest.raises(ConfigurationError, match=r"certificates: there is no .*ca\.pem"):
+        async with driver.running():
+            pass
+
+
+def test_a_daemon_that_does_not_use_docker_does_not_load_what_speaks_with_it(tmp_path: Path) -> None:
+    program = f"""
+import sys, trio
+from pathlib import Path
+from fnd.hookspecs import DriverContext
+from fnd_docker import fnd_driver
+driver = fnd_driver(DriverContext(Path({str(tmp_path / "data")!r}), Path({str(tmp_path / "run")!r}), {{}}))
+async def main():
+    async with driver.running():
+        await driver.clear()
+        print(driver.protection()[0].by)
+trio.run(main)
+sys.exit("httpx" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert "nobody has used" in done.stdout
+    assert list(tmp_path.iterdir()) == []
