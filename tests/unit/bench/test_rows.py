@@ -7,7 +7,7 @@ import pytest
 from tests.bench.calls import LEAST_RATE, MOST_P99, Measured, Round, p99_figure, processor_figure, rate_figure
 from tests.bench.cold import launch_seconds
 from tests.bench.decisions import Core, idle_step, waiting_step
-from tests.bench.flood import flood_figure
+from tests.bench.flood import flood_figures
 from tests.bench.latency import added_figure
 from tests.bench.load import LoadResult
 
@@ -44,12 +44,16 @@ def test_what_is_added_is_the_difference_from_calling_the_function_itself() -> N
     assert added_figure(blocks).value == pytest.approx(1.2)
 
 
-def test_what_a_flood_does_is_the_ratio_of_the_slowest_in_a_hundred() -> None:
-    alone = [0.001] * 98 + [0.002] * 2
-    flooded = [0.0015] * 98 + [0.003] * 2
-    figure = flood_figure(alone, flooded, 5000.0)
-    assert figure.value == pytest.approx(1.5)
-    assert figure.met
+def test_what_a_flood_does_is_judged_by_one_that_does_not_go_through_fnd() -> None:
+    alone = [0.001] * 97 + [0.002] * 3
+    through = [0.0015] * 97 + [0.003] * 3
+    past = [0.002] * 97 + [0.004] * 3
+    over_past, over_alone = flood_figures(alone, through, past)
+    assert over_past.value == pytest.approx(0.75)
+    assert over_past.target is not None
+    assert over_alone.value == pytest.approx(1.5)
+    assert over_alone.target is None
+    assert over_past.detail == "2.00 ms alone, 3.00 ms in the flood, 4.00 ms in one past fnd"
 
 
 def test_a_launch_is_read_from_the_timing_of_a_call() -> None:
