@@ -19,8 +19,8 @@ from fnd import errors
 from fnd.catalog import FnVersion
 from fnd.dispatch import Dispatch, KeepAlive, SlotState
 from fnd.dispatch.keep_alive import ENOUGH
+from fnd.testing import at_step, cancelled_at_every_step
 from tests.agent_stage import Stage, stage, version
-from tests.checkpoints import at_step, cancelled_at_every_step
 
 LONG = 100_000.0
 """Virtual seconds within which anything ends that is not wedged."""

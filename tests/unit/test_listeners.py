@@ -15,7 +15,7 @@ from fnd.api.doors import CONTROL, PUBLIC
 from fnd.errors import AlreadyRunning, ConfigurationError
 from fnd.listeners import address_of, open_listeners
 from fnd.systemd import InheritedSocket
-from tests.checkpoints import no_descriptor_left
+from fnd.testing import no_descriptor_left
 
 
 @pytest.fixture

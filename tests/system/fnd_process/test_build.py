@@ -13,7 +13,7 @@ import trio
 
 from fnd.errors import BuildFailed, ImageUnusable
 from fnd.hookspecs import Exit
-from tests.checkpoints import no_descriptor_left
+from fnd.testing import no_descriptor_left
 from tests.system.fnd_process.workbench import Log, Workbench, run
 
 pytestmark = pytest.mark.system

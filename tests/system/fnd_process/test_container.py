@@ -11,10 +11,10 @@ import trio
 
 from fnd.errors import ContainerFailed
 from fnd.hookspecs import Exit, Link
+from fnd.testing import cancelled_at_every_step
 from fnd_process.container import ProcessContainer
 from fnd_process.processes import read_entry
 from fnd_process.usage import memory_of
-from tests.checkpoints import cancelled_at_every_step
 from tests.system.fnd_process.workbench import SERVER, Log, Workbench, eventually, ready, run
 
 pytestmark = pytest.mark.system

@@ -14,10 +14,10 @@ import trio
 
 from fnd.hookspecs import Container, ContainerSpec, DriverContext, Link
 from fnd.ids import new_id
+from fnd.testing import no_descriptor_left
 from fnd_process import machine
 from fnd_process.driver import ProcessDriver
 from fnd_process.processes import Census
-from tests.checkpoints import no_descriptor_left
 from tests.parts import missing, need_program
 
 WAYS = {

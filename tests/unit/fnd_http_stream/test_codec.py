@@ -16,11 +16,11 @@ from trio.testing import MockClock
 from fnd import errors
 from fnd.hookspecs import CallRequest, CodecContext, Session
 from fnd.runtime.socket_watcher import watching_sockets
+from fnd.testing import no_descriptor_left
 from fnd_http_stream import codec as codec_module
 from fnd_http_stream.codec import HTTPStreamCodec
 from fnd_http_stream.listener import SOCKET_NAME
 from tests.agent_stage import WholeBody
-from tests.checkpoints import no_descriptor_left
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from fnd import errors
+from fnd.testing import no_descriptor_left
 from fnd_http_stream.listener import SOCKET_NAME, connect
-from tests.checkpoints import no_descriptor_left
 
 
 @pytest.fixture

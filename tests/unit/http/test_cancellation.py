@@ -12,7 +12,7 @@ from fnd import errors
 from fnd.http.connection import Connection, Handler
 from fnd.http.request import Request
 from fnd.http.server import Server
-from tests.checkpoints import at_step, cancelled_at_every_step, no_descriptor_left
+from fnd.testing import at_step, cancelled_at_every_step, no_descriptor_left
 from tests.http_caller import HOST, Answer, Caller, Ended, serving
 
 BODY = bytes(range(256)) * 2000

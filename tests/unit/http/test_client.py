@@ -14,7 +14,7 @@ import trio
 
 from fnd import errors
 from fnd.http.client import ClientConnection, ClientResponse
-from tests.checkpoints import at_step
+from fnd.testing import at_step
 
 HEAD = b"POST /call HTTP/1.1\r\nHost: localhost\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"

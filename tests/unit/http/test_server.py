@@ -18,7 +18,7 @@ from fnd.http.connection import Connection
 from fnd.http.request import Request
 from fnd.http.server import Listener, ServerLimits, running_server
 from fnd.http.wire import Headers
-from tests.checkpoints import no_descriptor_left
+from fnd.testing import no_descriptor_left
 from tests.http_caller import HOST, connected, serving
 
 GET = b"GET / HTTP/1.1\r\n" + HOST + b"\r\n"

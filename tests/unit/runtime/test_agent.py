@@ -14,8 +14,8 @@ from fnd import errors
 from fnd.dispatch import KeepAlive, Slot, WaitReason
 from fnd.runtime.call import Call
 from fnd.runtime.events import EventKind
+from fnd.testing import at_step
 from tests.agent_stage import Stage, stage, version
-from tests.checkpoints import at_step
 
 
 @pytest.fixture

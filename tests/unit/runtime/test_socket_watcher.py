@@ -10,7 +10,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from fnd.runtime.socket_watcher import InotifySocketWatcher, watching_sockets
-from tests.checkpoints import no_descriptor_left
+from fnd.testing import no_descriptor_left
 
 NAME = "lsnr.sock"
 
