@@ -10,8 +10,8 @@ import pytest
 import trio
 
 from fnd.hookspecs import ContainerFailed, Exit, ImageUnusable, Link
+from fnd.testing.checkpoints import at_step
 from fnd_docker.driver import DockerDriver
-from tests.checkpoints import at_step
 from tests.private_docker import PrivateDocker
 from tests.system.fnd_docker.conftest import ANSWERING, Bench, Log, context
 from tests.system.live_daemon import eventually
