@@ -97,7 +97,10 @@ class LogSink(Protocol):
     """Takes what a container writes. Never blocks, never raises; it bounds what it keeps."""
 
     def __call__(self, stream: str, data: bytes, /) -> None:
-        """Take `data` as read from `stream`, "stdout" or "stderr"; lines may be cut anywhere."""
+        """Take `data` as read from `stream`, "stdout" or "stderr"; never empty, and lines may be cut anywhere.
+
+        Called in the thread that runs trio, with all of a stream in its order, and no more once `start` is left.
+        """
 
 
 @attrs.frozen(kw_only=True)
@@ -119,7 +122,10 @@ class ContainerSpec:
     otherwise, but a driver that cannot enforce it says so in `protection` and starts the container all the same."""
     link: Link
     environment: Callable[[str], Mapping[str, str]]
-    """The whole environment, given the directory for the socket as the container will see it."""
+    """The environment, given the directory for the socket as the container will see it; may be called in any thread.
+
+    The driver adds what programs need and this does not say, such as PATH and HOME, and nothing of the daemon's own.
+    The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL."""
     log: LogSink
 
 
@@ -130,21 +136,26 @@ class Exit:
     code: int | None = None
     """Exit code, or None if a signal ended it."""
     signal: int | None = None
+    """The signal's number, or None if it exited."""
     reason: str = ""
-    """What the driver knows beyond that, for a person: "memory limit of 128 MiB exceeded", for instance."""
+    """What the driver knows beyond that, for a person; always which limit it was, if it was ended for exceeding one:
+    "memory limit of 128 MiB exceeded"."""
 
 
 class Streams(Protocol):
     """A container's standard input and output, for codecs whose link is STREAMS."""
 
     async def send_all(self, data: bytes) -> None:
-        """Write to standard input. Cancelled: an unknown part of it was written."""
+        """Write to standard input, waiting while the container does not read: what is buffered has a bound.
+
+        Raises trio.BrokenResourceError if nothing reads it any more. Cancelled: an unknown part of it was written.
+        """
 
     async def send_eof(self) -> None:
         """Close standard input."""
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        """Read from standard output; b"" at its end."""
+        """Read from standard output; b"" at its end, and ever after. Cancelled: nothing is lost."""
 
 
 class Container(Protocol):
@@ -156,7 +167,11 @@ class Container(Protocol):
 
     @property
     def socket_directory(self) -> Path:
-        """The directory for the socket as this host sees it (link SOCKET)."""
+        """The directory for the socket as this host sees it (link SOCKET).
+
+        It is there from the start, is the container's own, and so short, in the container too, that the path of a
+        socket named by 14 bytes fits in 107.
+        """
 
     @property
     def streams(self) -> Streams:
@@ -167,7 +182,7 @@ class Container(Protocol):
         """The process on this host that stands for it, for `fnd top`; None where there is none."""
 
     async def wait(self) -> Exit:
-        """Return when its main process has ended. May be called by several tasks, and again after."""
+        """Return when its main process has ended. May be called by several tasks, and again after, when it is gone."""
 
     async def pause(self) -> None:
         """Freeze it so that it uses no CPU; it may be left so, and ended so. Called while it is idle.
@@ -210,32 +225,40 @@ class Driver(Protocol):
         """The part before "://" of the images it takes: "process", "docker", "mock"."""
 
     def running(self) -> AbstractAsyncContextManager[None]:
-        """Entered for the daemon's life, before anything else is asked: threads, watchers and connections live here."""
+        """Entered for the daemon's life, before anything else is asked: threads, watchers and connections live here.
+
+        Left or cancelled, nothing of these is left. What its body raises comes out as it is, in no group of exceptions.
+        """
 
     async def clear(self) -> int:
-        """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers."""
+        """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers.
+
+        What daemons with other runtime directories have is left alone. Cancelled: the next call removes the rest.
+        """
 
     async def prepare(self, image: str) -> None:
         """Make the image startable: check it, pull it. Idempotent; concurrent calls for one image share the work.
 
-        Raises ImageUnusable.
+        Raises ImageUnusable, which names the image. Cancelled: it is done for the others all the same.
         """
 
     async def build(self, source: Path, progress: Callable[[str], None]) -> str:
         """Make an immutable image of a function's directory (with a func.yaml); return its name, scheme included.
 
-        Building the same content again gives the same name. `progress` takes lines for a person.
+        Building the same content again gives the same name. `progress` takes lines for a person. The image stays as it
+        is, whatever becomes of the directory, and the next daemon finds it.
         Raises BuildFailed; cancelled or failed, nothing is left.
         """
 
     def start(self, spec: ContainerSpec) -> AbstractAsyncContextManager[Container]:
         """Start a container; leaving the context means stopped, removed and its directory gone, also when cancelled.
 
-        Raises ContainerFailed or ImageUnusable on entry. Clean-up runs shielded under a time limit of its own.
+        What its body raises comes out as it is, in no group of exceptions. Raises ContainerFailed or ImageUnusable on
+        entry. Clean-up runs shielded under a time limit of its own.
         """
 
     def protection(self) -> Sequence[Protection]:
-        """What is in force on this machine, found out once in `running` and never assumed."""
+        """What is in force on this machine, each by its name once; found out once in `running` and never assumed."""
 
 
 # Codecs: who speaks with containers.

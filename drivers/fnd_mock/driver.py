@@ -70,7 +70,7 @@ class MockContainer:
             self.end(Exit(code=1))
         elif self.script.exit_after != inf:
             await trio.sleep(self.script.exit_after)
-            self.end(Exit(code=0))
+            self.end(Exit(code=self.script.exit_code))
 
 
 class MockDriver:
@@ -111,11 +111,17 @@ class MockDriver:
         self.started[spec.image] += 1
         container = MockContainer(spec, script, fails=self.started[spec.image] <= script.fail_starts)
         self.containers.add(container)
+        failure: BaseException | None = None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(container.live)
-                yield container
+                try:
+                    yield container
+                except BaseException as error:  # raised below, where the nursery does not put it into a group
+                    failure = error
                 nursery.cancel_scope.cancel()
+            if failure is not None:
+                raise failure
         finally:
             container.end(Exit(signal=9))
             with trio.CancelScope(shield=True):
@@ -123,5 +129,5 @@ class MockDriver:
             self.containers.remove(container)
 
     def protection(self) -> Sequence[Protection]:
-        """Nothing runs, so nothing needs keeping apart."""
-        return ()
+        """Nothing runs, so nothing can meet."""
+        return (Protection("everything", True, "nothing runs: mock containers are entries in the daemon's memory"),)

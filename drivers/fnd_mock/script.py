@@ -11,6 +11,8 @@ import attrs
 from fnd.hookspecs import ImageUnusable
 
 SCHEME = "mock"
+_WHOLE = ("chunks", "exit_code")
+"""What is a whole number."""
 
 
 @attrs.frozen(kw_only=True)
@@ -29,6 +31,8 @@ class Script:
     """How many of the image's containers, from the first on, exit before they are ready."""
     exit_after: float = inf
     """It exits by itself this long after it was ready."""
+    exit_code: int = 0
+    """What it then exits with."""
     die_at_call: float = inf
     """It exits in the middle of this call."""
     hang_at_call: float = inf
@@ -49,7 +53,7 @@ class Script:
             if name not in attrs.fields_dict(cls):
                 raise ImageUnusable(f"{image}: mock containers know no {name!r}")
             try:
-                values[name] = text if name == "body" else int(text) if name == "chunks" else float(text)
+                values[name] = text if name == "body" else int(text) if name in _WHOLE else float(text)
             except ValueError as error:
                 raise ImageUnusable(f"{image}: {name} is no number") from error
         return cls(**values)  # type: ignore[arg-type]

@@ -121,12 +121,12 @@ async def test_the_first_starts_fail_as_often_as_it_says(autojump_clock: MockClo
 
 async def test_it_exits_by_itself_when_it_says(autojump_clock: MockClock) -> None:
     async with AsyncExitStack() as stack:
-        container, session = await ready(stack, "mock://f?start=1&exit_after=2&run=5")
+        container, session = await ready(stack, "mock://f?start=1&exit_after=2&exit_code=3&run=5")
         began = trio.current_time()
         with pytest.raises(errors.FunctionResponseLost):
             await call(session)
         assert trio.current_time() - began == 2
-        assert await container.wait() == Exit(code=0)
+        assert await container.wait() == Exit(code=3)
 
 
 async def test_the_codec_speaks_with_mock_containers_alone() -> None:
