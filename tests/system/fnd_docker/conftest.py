@@ -11,7 +11,7 @@ import pytest
 
 from fnd.hookspecs import ContainerSpec, DriverContext, Link
 from fnd.ids import new_id
-from fnd.testing.checkpoints import no_descriptor_left
+from fnd.testing.leavings import no_descriptor_left
 from fnd_docker.driver import DockerDriver
 from tests.private_docker import PrivateDocker, add_program, private_docker, python_image
 from tests.system.live_daemon import PROGRAMS
