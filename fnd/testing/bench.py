@@ -23,8 +23,6 @@ from fnd.testing.log import KeptLog
 from fnd.testing.roles import SOCKET, Role, write_function
 
 SOCKET_NAME: Final = "kit.sock"
-TIME_LIMIT: Final = 120.0
-"""Seconds that one test may take, less what a driver shields."""
 _Suite = TypeVar("_Suite", bound="DriverTests")
 
 
@@ -64,6 +62,8 @@ class DriverTests:
     """Whether the functions are shell programs, for images without a Python."""
     memory: ClassVar[int] = 64
     """MiB that a container may use which takes more than it may."""
+    time_limit: ClassVar[float] = 120.0
+    """Seconds that one test may take, less what a driver shields."""
     most_cancellations: ClassVar[int | None] = None
     """At how many of its steps a start or a build is cancelled; None: at each. For drivers that take long."""
 
@@ -260,7 +260,7 @@ def promise(
 
     def decorate(test: Callable[[_Suite], Awaitable[None]]) -> Callable[[_Suite], None]:
         async def hold(suite: _Suite) -> None:
-            with no_descriptor_left(), no_child_left(), trio.fail_after(TIME_LIMIT):
+            with no_descriptor_left(), no_child_left(), trio.fail_after(suite.time_limit):
                 await test(suite)
 
         @functools.wraps(test)
