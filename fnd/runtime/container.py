@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _LAST_ANSWER_SECONDS: Final = 1.0
 """How long a call may go on reading an answer after its container's main process has ended."""
+_LOOK_SECONDS: Final = 5.0
+"""How late a container may be that should leave earlier than its idle time-out, since it was used again."""
 _PAUSE_SECONDS: Final = 10.0
 """How long a driver may take to pause a container before that counts as the container's failure."""
 
@@ -177,22 +179,23 @@ class ContainerTask:
 
     async def _until_idle_too_long(self, container: Container) -> None:
         until_pause = self.pool.timeouts.pause
+        # Nobody tells when it is used, nor when it becomes idle again: that would cost every call. What is to be done
+        # then is done up to this much late, but for the idle time-out, which is never missed.
         until_look = min(until_pause, self.pool.version.fn.idle_timeout)
+        if self.slot.pool.habits is not None:
+            until_look = min(until_look, _LOOK_SECONDS)
         while True:
-            since = self.keeper.idle_since(self)
-            if since == inf:
-                # Nobody tells when it becomes idle: that would cost every call. What is to be done then is done up to
-                # this much late, but for the idle time-out, which is never missed.
-                await trio.sleep(until_look)
-            elif self.paused or self.keeper.idle_deadline(self) <= since + until_pause:
-                with trio.CancelScope(deadline=self.keeper.idle_deadline(self)) as self._rest:
+            deadline = self.keeper.idle_deadline(self)
+            if self.paused:
+                with trio.CancelScope(deadline=deadline) as self._rest:
                     await trio.sleep_forever()
             else:
-                await trio.sleep_until(since + until_pause)
-                if trio.current_time() >= self.keeper.idle_since(self) + until_pause:
-                    await self._pause(container)
+                pause_at = self.keeper.idle_since(self) + until_pause
+                await trio.sleep_until(min(deadline, pause_at, trio.current_time() + until_look))
             if self.keeper.expire(self):
                 return
+            if not self.paused and trio.current_time() >= self.keeper.idle_since(self) + until_pause:
+                await self._pause(container)
 
     async def _pause(self, container: Container) -> None:
         self.paused = True

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 import trio
 import trio.lowlevel
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from fnd import errors
@@ -159,6 +160,17 @@ async def test_a_container_kept_adaptively_leaves_and_is_back_for_the_next_call(
         await trio.sleep(0.5)
         call = await on.call(fn)
         assert (call.cold, call.waited_for) == (False, None)
+
+
+async def test_where_nothing_is_paused_keep_alive_is_adaptive_all_the_same(autojump_clock: MockClock) -> None:
+    async with stage(keep_alive=KeepAlive.ADAPTIVE) as on:
+        fn = version("mock://f?start=0.1&run=0.1", idle_timeout=1000)
+        for _ in range(10):
+            await on.call(fn)
+            await trio.sleep(60)
+        await on.call(fn)
+        await trio.sleep(10)
+        assert not on.driver.containers
 
 
 async def test_when_memory_is_short_some_idle_containers_go(on: Stage, autojump_clock: MockClock) -> None:
@@ -414,6 +426,18 @@ async def test_containers_to_be_kept_warm_that_cannot_be_had_are_tried_again_eve
 async def test_a_fn_that_nothing_here_can_start_is_not_kept_warm_and_no_harm_comes_of_it(on: Stage) -> None:
     on.agent.warm(version("unknown://f", min_warm=1))
     assert on.agent.statistics().pools == ()
+
+
+async def test_that_a_fn_larger_than_the_machine_is_not_kept_warm_is_said_and_others_are(
+    on: Stage, autojump_clock: MockClock
+) -> None:
+    with capture_logs() as logs:
+        on.agent.warm(version(memory=2048, min_warm=1))
+        on.agent.warm(version("mock://g", id="other", min_warm=1))
+        await trio.sleep(1)
+    (line,) = [line for line in logs if line["event"] == "not kept warm"]
+    assert (line["fn_name"], line["error"]) == ("f", "Requested CPU/Memory cannot be allocated")
+    assert [container.spec.image for container in on.driver.containers] == ["mock://g"]
 
 
 async def test_a_fn_has_no_more_containers_than_it_says(on: Stage, autojump_clock: MockClock) -> None:
