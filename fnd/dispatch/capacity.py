@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import MutableMapping
 from typing import Final
 
 from fnd.dispatch.actions import Action, Launch, Stop, WaitReason
@@ -23,15 +24,19 @@ from fnd.dispatch.slot import Slot, SlotState
 
 TURN: Final = 4.0
 """How many times what a switch costs, both pools' starts, a turn lasts."""
+RELIEF: Final = 8
+"""What part of the reserved memory is freed each time that the machine is short of memory."""
 
 
 class Capacity:
     """The machine. O(log n) for each launch, stop or claim."""
 
-    __slots__ = ("_actions", "_claims", "_promises", "blocked", "cpu", "evictions", "launch_limit", "memory")
+    __slots__ = ("_actions", "_claims", "_empty", "_promises", "blocked", "cpu", "evictions", "launch_limit", "memory")
 
-    def __init__(self, limits: Limits, actions: list[Action]) -> None:
+    def __init__(self, limits: Limits, actions: list[Action], empty: MutableMapping[Pool, None]) -> None:
+        """What it decides is appended to `actions`, and a pool that it launches for is no longer `empty`."""
         self._actions = actions
+        self._empty = empty
         self.memory = Resource(limits.memory)
         self.cpu = Resource(limits.cpu)
         self.launch_limit = LaunchLimit(limits.cores)
@@ -43,6 +48,7 @@ class Capacity:
 
     def review(self, pool: Pool, now: float) -> None:
         """Let the pool claim, or no longer, by what it wants now; then launch what can be launched."""
+        self._let_go(pool)
         if pool.wanted(now) > 0:
             self._claims.add(pool, pool.need, now)
         else:
@@ -66,16 +72,13 @@ class Capacity:
                 return
             if not self._make_room(pool, now):
                 self.blocked = WaitReason.CAPACITY
-                if self._short_of_memory(pool):
+                if self._short_of_memory(pool) or not self._short_of_cpu(pool):
                     return
                 but_for_cpu = True
                 continue
             self._claims.remove(pool)
             if self._promises or not self._fits(pool):
-                self._promises.append(pool)
-                pool.promised += 1
-                self.memory.promised += pool.memory
-                self.cpu.promised += pool.cpu
+                self._promise(pool)
             else:
                 self._launch(pool, now)
             but_for_cpu = False  # what was stopped for this one may have had processors
@@ -99,6 +102,23 @@ class Capacity:
         self._claims.defer(pool)
         return True
 
+    def relieve(self, now: float) -> list[Slot]:
+        """Stop idle containers that no pool must keep, least worth keeping first, until RELIEF is reached."""
+        stopped: list[Slot] = []
+        missing = self.memory.reserved / RELIEF
+        while missing > 0 and (slot := self.evictions.least(now)) is not None:
+            if slot.pool.ready <= slot.pool.settings.min_warm:
+                break  # so must all others be kept: those are offered last
+            self._evict(slot, now)
+            stopped.append(slot)
+            missing -= slot.pool.memory
+        return stopped
+
+    def stop(self, slot: Slot, now: float) -> None:
+        """End the container of a slot that is in no stack and no count."""
+        self.stopping(slot, now)
+        self._actions.append(Stop(slot))
+
     def stopping(self, slot: Slot, now: float) -> None:
         """Move a slot that is in no stack and no count to STOPPING; what it reserved will be returned."""
         if slot.pool.habits is not None and slot.state is SlotState.IDLE:
@@ -108,10 +128,11 @@ class Capacity:
         self.cpu.stopping += slot.pool.cpu
 
     def stopped(self, slot: Slot, now: float) -> None:
-        """Take back what a STOPPING slot has reserved."""
+        """Take back what a STOPPING slot has reserved. `grant` is to follow."""
         slot.move(SlotState.STOPPED, now)
         pool = slot.pool
         del pool.slots[slot]
+        self._let_go(pool)
         pool.calls_over += slot.calls
         self.memory.stopping -= pool.memory
         self.memory.reserved -= pool.memory
@@ -123,26 +144,49 @@ class Capacity:
         self._claims.remove(pool)
         self.evictions.withdraw(pool)
 
+    def _promise(self, pool: Pool) -> None:
+        self._promises.append(pool)
+        pool.promised += 1
+        self.memory.promised += pool.memory
+        self.cpu.promised += pool.cpu
+
+    def _promise_over(self, pool: Pool) -> None:
+        pool.promised -= 1
+        self.memory.promised -= pool.memory
+        self.cpu.promised -= pool.cpu
+
+    def _let_go(self, pool: Pool) -> None:
+        """Take back what was promised to a pool whose callers have gone: others may need it."""
+        if not pool.line.length:
+            while pool.promised:
+                self._promises.remove(pool)
+                self._promise_over(pool)
+
     def _fulfil(self, now: float) -> None:
         promises = self._promises
         while promises and self._fits(promises[0]) and self.launch_limit.leaves_room(0):
             pool = promises.popleft()
-            pool.promised -= 1
-            self.memory.promised -= pool.memory
-            self.cpu.promised -= pool.cpu
+            self._promise_over(pool)
             if pool.wanted(now) > 0:
                 self._launch(pool, now)
 
     def _make_room(self, pool: Pool, now: float) -> bool:
-        """Whether what the pool needs is free or on its way, idle containers being stopped for those who wait."""
+        """Whether what the pool needs is free or on its way, idle containers being stopped for those who wait.
+
+        For a pool without callers it must be free, and promised to nobody.
+        """
+        if not pool.line.length:
+            return self._fits(pool) and not self._promises
         while (with_cpu := self._short_of_cpu(pool)) or self._short_of_memory(pool):
-            victim = self.evictions.least(now, with_cpu=with_cpu) if pool.line.length else None
+            victim = self.evictions.least(now, with_cpu=with_cpu)
             if victim is None or (pool.live and self._entitled(victim, pool, now)):
                 return False
-            self.evictions.evict(victim, now)
-            self.stopping(victim, now)
-            self._actions.append(Stop(victim))
+            self._evict(victim, now)
         return True
+
+    def _evict(self, slot: Slot, now: float) -> None:
+        self.evictions.evict(slot, now)
+        self.stop(slot, now)
 
     def _fits(self, pool: Pool) -> bool:
         return pool.memory <= self.memory.free and pool.cpu <= self.cpu.free
@@ -167,6 +211,7 @@ class Capacity:
     def _launch(self, pool: Pool, now: float) -> None:
         slot = Slot(pool, now)
         pool.slots[slot] = None
+        self._empty.pop(pool, None)
         pool.launching += 1
         pool.launches += 1
         self.launch_limit.in_flight += 1

@@ -8,11 +8,12 @@ in order and clears the list. Every operation is O(log n) or better in pools, co
 
 from __future__ import annotations
 
+import itertools
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any, Final
 
-from fnd.dispatch.actions import Action, Assign, Forget, Reject, RejectReason, Stop, WaitReason
+from fnd.dispatch.actions import Action, Assign, Forget, Reject, RejectReason, WaitReason
 from fnd.dispatch.agenda import Agenda
 from fnd.dispatch.capacity import Capacity
 from fnd.dispatch.keep_alive import Plan
@@ -28,9 +29,6 @@ _BUSY: Final = SlotState.BUSY
 _CAPACITY: Final = WaitReason.CAPACITY
 _NEVER: Final = float("inf")
 
-RELIEF: Final = 8
-"""What part of the reserved memory is freed each time that the machine is short of memory."""
-
 
 class Dispatch:
     """All pools of one daemon, and the machine they share."""
@@ -43,8 +41,8 @@ class Dispatch:
         self.pools: dict[Hashable, Pool] = {}
         self.retired: dict[Pool, None] = {}
         """Retired pools that are not empty yet; their keys may be taken again."""
-        self.capacity = Capacity(limits, self.actions)
         self._empty: OrderedDict[Pool, None] = OrderedDict()  # least recently used first
+        self.capacity = Capacity(limits, self.actions, self._empty)
         self._waiters: dict[object, Waiter] = {}
         self.tick_from = _NEVER
         """No tick is due before this. It needs no look-up as `next_tick` does, and may be too early after a change."""
@@ -63,6 +61,10 @@ class Dispatch:
         elif pool in self._empty:
             self._empty.move_to_end(pool)
         return pool
+
+    def held(self) -> Iterator[Pool]:
+        """Yield the pools that are not forgotten, retired ones last."""
+        return itertools.chain(self.pools.values(), self.retired)
 
     # Events about calls.
 
@@ -110,12 +112,12 @@ class Dispatch:
         meter.ran(now - slot.since)
         pool.busy -= 1
         if not (reusable and pool.reuses):
-            self._stop(slot, now)
+            self.capacity.stop(slot, now)
             self._review(pool, now)
         elif pool.line.length:
             self._hand_over(slot, now)
         elif pool.ending:
-            self._stop(slot, now)
+            self.capacity.stop(slot, now)
         else:
             self._rest(slot, now)
 
@@ -139,10 +141,12 @@ class Dispatch:
         pool.best_start = best_start(pool.best_start, start, limit.crowded)
         pool.failures.succeeded()
         self._launch_over(pool)
+        if pool.settings.min_warm:
+            self.capacity.evictions.withdraw(pool)  # it may have one to spare now, which stands elsewhere
         if pool.line.length:
             self._assign(slot, now)
         elif pool.ending:
-            self._stop(slot, now)
+            self.capacity.stop(slot, now)
         else:
             self._rest(slot, now)
         self._review(pool, now)
@@ -248,7 +252,7 @@ class Dispatch:
     def drain(self, now: float) -> None:
         """The daemon stops: reject all who wait and who come, stop what is idle or launching and what finishes."""
         self.draining = True
-        for pool in [*self.pools.values(), *self.retired]:
+        for pool in [*self.held()]:
             pool.ending = True
             self._reject_all(pool, RejectReason.DRAINING, None)
             self._end(pool, now)
@@ -274,20 +278,11 @@ class Dispatch:
         Return those that are being stopped now, which hold an eighth of what is reserved, if so many are idle and not
         kept by `min_warm`. Asked again while it is still short, so that keeping becomes shorter the longer that lasts.
         """
-        stopped: list[Slot] = []
-        missing = self.capacity.memory.reserved / RELIEF
-        while missing > 0 and (slot := self.capacity.evictions.least(now)) is not None:
-            if slot.pool.ready <= slot.pool.settings.min_warm:
-                break
-            self.capacity.evictions.evict(slot, now)
-            self._stop(slot, now)
-            stopped.append(slot)
-            missing -= slot.pool.memory
-        return stopped
+        return self.capacity.relieve(now)
 
     def snapshot(self, now: float) -> DispatchSnapshot:
         """Return everything as it is now; linear in pools and containers, so not for every call."""
-        pools = tuple(snapshot(pool, now) for pool in (*self.pools.values(), *self.retired))
+        pools = tuple(snapshot(pool, now) for pool in self.held())
         return DispatchSnapshot(
             memory_limit=self.limits.memory,
             memory_reserved=self.capacity.memory.reserved,
@@ -379,11 +374,11 @@ class Dispatch:
     def _hand_over(self, slot: Slot, now: float) -> None:
         """A container came free and calls of its pool wait: the first gets it, unless another pool's turn has come."""
         if slot.pool.receding:
-            self._stop(slot, now)
+            self.capacity.stop(slot, now)
         elif self.capacity.blocked is not _CAPACITY:
             self._assign(slot, now)
         elif self.capacity.yields(slot.pool, now):
-            self._stop(slot, now)
+            self.capacity.stop(slot, now)
             self._review(slot.pool, now)
         else:
             self._assign(slot, now)
@@ -409,20 +404,16 @@ class Dispatch:
         if capacity.blocked is _CAPACITY:
             capacity.grant(now)
 
-    def _stop(self, slot: Slot, now: float) -> None:
-        self.capacity.stopping(slot, now)
-        self.actions.append(Stop(slot))
-
     def _end(self, pool: Pool, now: float) -> None:
         """Stop what is idle, and, if nobody waits for it, what is being launched."""
         while (slot := pool.idle.last) is not None:
             pool.idle.remove(slot)
-            self._stop(slot, now)
+            self.capacity.stop(slot, now)
         if not pool.line.length and pool.launching:
             for slot in pool.slots:
                 if slot.state is SlotState.LAUNCHING:
                     self._launch_over(pool)
-                    self._stop(slot, now)
+                    self.capacity.stop(slot, now)
 
     # Pools.
 
@@ -432,13 +423,13 @@ class Dispatch:
             self._reject_all(pool, RejectReason.LAUNCH_FAILED, pool.failures.error)
         pool.longest_reviewed = pool.line.length
         self.capacity.review(pool, now)
-        if pool.slots:
-            self._empty.pop(pool, None)  # where it was until a container was launched for a call that is expected
         if pool.line.length or pool.warm(now) > pool.live:
             if pool.failures.backing_off(now):
                 self._wake(pool, pool.failures.retry_at)
             elif pool.ready:
                 self._wake(pool, now + pool.meter.review_interval)
+        elif now < pool.expected_at < _NEVER:
+            self._wake(pool, pool.expected_at)  # again: this review may be that of an earlier wake
 
     def _wake(self, pool: Pool, at: float) -> None:
         """Have the pool reviewed at that time, or earlier if that is arranged already."""

@@ -69,7 +69,7 @@ class Pool:
         self.busy = 0
         self.launching = 0
         self.promised = 0
-        """Launches that only wait for memory that is already being returned."""
+        """Launches for its callers that only wait for memory that is already being returned."""
         self.launches = 0
         """Launches ever begun."""
         self.calls_over = 0
@@ -164,6 +164,8 @@ class Pool:
 
     def warm(self, now: float) -> int:
         """Return how many containers it keeps though nobody calls."""
+        if self.share > 1:
+            return 0  # none can ever be launched, and a claim would stand before all others
         return max(self.settings.min_warm, 1 if self.expected_at <= now < self.expected_until else 0)
 
     def wanted(self, now: float) -> int:

@@ -154,12 +154,15 @@ class Agent:
 
     def warm(self, version: FnVersion) -> None:
         """Keep the containers that the fn wants kept, from now on; that they cannot be had is logged."""
+        obstacle: errors.APIError | None = None
         try:
-            self.pool(version)
+            if self.pool(version).decisions.share > 1:
+                obstacle = errors.TooLargeForMachine()
         except errors.APIError as error:
-            _log.warning("not kept warm", fn_id=version.fn.id, fn_name=version.fn.name, error=error.message)
-        else:
-            self._perform()
+            obstacle = error
+        if obstacle is not None:
+            _log.warning("not kept warm", fn_id=version.fn.id, fn_name=version.fn.name, error=obstacle.message)
+        self._perform()
 
     def refuse_calls(self) -> None:
         """Take no new call; those that are here go on."""
@@ -331,7 +334,7 @@ class Agent:
 
     def calls(self) -> Iterator[Call]:
         """Yield the calls that wait for a container or have one; linear in pools, containers and waiters."""
-        for pool in (*self._dispatch.pools.values(), *self._dispatch.retired):
+        for pool in self._dispatch.held():
             for slot in pool.slots:
                 if slot.call is not None:
                     yield slot.call
@@ -343,7 +346,6 @@ class Agent:
         """Return a snapshot of every pool and of the machine's capacity."""
         now = trio.current_time()
         known = self._dispatch.snapshot(now)
-        decisions = (*self._dispatch.pools.values(), *self._dispatch.retired)
         return AgentStatistics(
             memory_limit=known.memory_limit,
             memory_reserved=known.memory_reserved,
@@ -353,7 +355,7 @@ class Agent:
             calls_waiting=known.waiting,
             calls_total=known.calls,
             launches_total=known.launches,
-            pools=tuple(_pool_statistics(pool, now) for pool in decisions),
+            pools=tuple(_pool_statistics(pool, now) for pool in self._dispatch.held()),
         )
 
 

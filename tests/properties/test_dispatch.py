@@ -515,6 +515,7 @@ class DispatchMachine(RuleBasedStateMachine):
     def pools_with_anything_may_not_be_forgotten(self) -> None:
         for pool, model in self.models.items():
             assert not (model.slots or model.line) or pool not in self.dispatch._empty
+            assert not pool.promised or model.slots or model.line, "what it is promised would be lost with it"
 
     @invariant()
     def states_follow_the_table(self) -> None:

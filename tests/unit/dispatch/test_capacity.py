@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import pytest
 
 from fnd.dispatch import Launch, Limits, Pool, Reject, RejectReason, Slot, SlotState, Stop, WaitReason
@@ -313,6 +315,48 @@ def test_min_warm_evicts_nobody(bench: Bench) -> None:
     bench.pool(memory=600, min_warm=1)
     bench.dispatch.tick(bench.now)
     assert bench.actions() == []
+
+
+def test_what_a_pool_has_beyond_its_min_warm_is_evicted_like_any_other(bench: Bench) -> None:
+    pool = bench.pool(memory=100, min_warm=1)
+    bench.dispatch.tick(bench.now)
+    (first,) = bench.launches()
+    bench.dispatch.ready(first, bench.now)
+    (dear,) = bench.idle(bench.pool(memory=100))
+    dear.pool.meter.started(100.0)
+    bench.dispatch.arrive(pool, "one", bench.now)
+    bench.dispatch.arrive(pool, "two", bench.now)
+    bench.now += 10.0  # until the first has run for so long that another container is due
+    bench.dispatch.tick(bench.now)
+    (second,) = bench.launches()
+    bench.dispatch.ready(second, bench.now)
+    bench.dispatch.finished(first, True, bench.now)
+    bench.dispatch.finished(second, True, bench.now)
+    bench.actions()
+    bench.dispatch.arrive(bench.pool(memory=800), "caller", bench.now)
+    assert bench.actions() == [Stop(first)]
+
+
+def test_warming_what_can_never_be_launched_keeps_nobody_else_from_it(bench: Bench) -> None:
+    bench.pool(memory=1001, min_warm=1)
+    small = bench.pool(min_warm=1)
+    bench.dispatch.tick(bench.now)
+    (slot,) = bench.launches()
+    assert slot.pool is small
+    assert bench.dispatch.next_tick == inf
+
+
+def test_what_was_promised_to_a_caller_who_left_is_anothers(bench: Bench) -> None:
+    slots = bench.idle(bench.pool(memory=500), 2)
+    pool = bench.pool(memory=1000)
+    bench.dispatch.arrive(pool, "leaves", bench.now)
+    assert pool.promised == 1
+    bench.dispatch.stopped(slots[0], bench.now)
+    bench.dispatch.gone("leaves", bench.now)
+    assert pool.promised == 0
+    other = bench.pool(memory=500)
+    bench.dispatch.arrive(other, "stays", bench.now)
+    assert Launch(*other.slots) in bench.actions()
 
 
 def test_a_waiter_takes_its_pools_freed_container_when_that_comes_before_memory(bench: Bench) -> None:

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from fnd.dispatch import KeepAlive, Launch, Pool, Slot, SlotState
+from fnd.dispatch import KeepAlive, Launch, Pool, Slot, SlotState, Stop
 from fnd.dispatch.keep_alive import ENOUGH, GHOSTS, KEPT, Habits, Plan
 from tests.unit.dispatch.conftest import Bench
 
@@ -247,6 +247,51 @@ class TestContainers:
         assert bench.actions() == []
         assert other.state is SlotState.IDLE
 
+    def test_one_for_which_another_pool_made_room_holds_its_pool_like_any_other(self, bench: Bench) -> None:
+        object.__setattr__(bench.dispatch.limits, "max_pools", 2)
+        pool = adaptive(bench, memory=600)
+        let_go(bench, call_every(bench, pool, 300.0))
+        other = bench.busy(bench.pool(memory=600), "other")
+        bench.now += 299.0
+        bench.dispatch.tick(bench.now)
+        bench.dispatch.finished(other, False, bench.now)
+        bench.dispatch.stopped(other, bench.now)
+        (slot,) = bench.launches()
+        for _ in range(3):
+            bench.pool()
+        assert slot.pool is pool
+        assert not pool.forgotten
+        bench.dispatch.ready(slot, bench.now)
+        bench.actions()
+        bench.dispatch.drain(bench.now)
+        assert Stop(slot) in bench.actions()
+
+    def test_nothing_is_promised_to_a_pool_that_only_expects_a_call(self, bench: Bench) -> None:
+        pool = adaptive(bench, memory=600)
+        let_go(bench, call_every(bench, pool, 300.0))
+        other = bench.busy(bench.pool(memory=600), "other")
+        bench.dispatch.finished(other, False, bench.now)
+        bench.actions()
+        bench.now += 299.0
+        bench.dispatch.tick(bench.now)
+        assert (bench.actions(), pool.promised) == ([], 0)
+        bench.dispatch.arrive(bench.pool(memory=600), "caller", bench.now)
+        bench.dispatch.stopped(other, bench.now)
+        (slot,) = bench.launches()
+        assert slot.pool is not pool, "who waits goes first"
+
+    def test_a_wake_that_was_arranged_before_does_not_take_the_place_of_its_own(self, bench: Bench) -> None:
+        pool = adaptive(bench)
+        slot = call_every(bench, pool, 300.0)
+        bench.dispatch._wake(pool, bench.now + 50.0)  # as if its line, now empty, had been to be reviewed
+        let_go(bench, slot)
+        bench.dispatch.tick(bench.now + 50.0)
+        assert bench.launches() == []
+        bench.now = bench.dispatch.next_tick
+        bench.dispatch.tick(bench.now)
+        (launched,) = bench.launches()
+        assert launched.pool is pool
+
     def test_an_expectation_that_memory_came_too_late_for_is_over(self, bench: Bench) -> None:
         pool = adaptive(bench, memory=600)
         let_go(bench, call_every(bench, pool, 300.0))
@@ -309,6 +354,25 @@ class TestPressure:
             bench.dispatch.ready(launched.slot, bench.now)
         assert warm.idle.length == 1
         assert bench.dispatch.relieve(bench.now) == []
+
+    def test_what_a_pool_has_beyond_its_min_warm_goes_whenever_it_came(self, bench: Bench) -> None:
+        pool = bench.pool(min_warm=1)
+        bench.pool(min_warm=1)
+        bench.dispatch.tick(bench.now)
+        first, others = bench.launches()
+        bench.dispatch.ready(others, bench.now + 0.1)
+        bench.now += 5.0
+        bench.dispatch.ready(first, bench.now)  # worth more than the other's
+        assert bench.dispatch.relieve(bench.now) == []
+        bench.dispatch.arrive(pool, "one", bench.now)
+        bench.dispatch.arrive(pool, "two", bench.now)
+        bench.now += 10.0  # until the first has run for so long that another container is due
+        bench.dispatch.tick(bench.now)
+        (second,) = bench.launches()
+        bench.dispatch.ready(second, bench.now)
+        bench.dispatch.finished(first, True, bench.now)
+        bench.dispatch.finished(second, True, bench.now)
+        assert bench.dispatch.relieve(bench.now) == [first]
 
     def test_pressed_again_and_again_nothing_idle_is_left(self, bench: Bench) -> None:
         pools = [bench.pool(memory=100) for _ in range(3)]
