@@ -2,7 +2,8 @@
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
 return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
-of the rest, errors to raise and the reading of func.yaml, is given out again here: nothing else of fnd is theirs.
+of the rest, errors to raise, the reading of func.yaml and what holds tasks together, is given out again here: nothing
+else of fnd is theirs.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from fnd.errors import (
     ImageUnusable,
     InvalidFunctionResponse,
 )
+from fnd.tasks import KeyedLock, surrounding_nursery
 
 __all__ = [
     "FUNCTION_FILE_NAMES",
@@ -62,6 +64,7 @@ __all__ = [
     "Hooks",
     "ImageUnusable",
     "InvalidFunctionResponse",
+    "KeyedLock",
     "Link",
     "LogSink",
     "Protection",
@@ -74,6 +77,7 @@ __all__ = [
     "hookspec",
     "parse_function_file",
     "read_function_file",
+    "surrounding_nursery",
 ]
 
 PROJECT: Final = "fnd"
