@@ -10,9 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import trio
-
-from fnd.hookspecs import ImageUnusable
+from fnd.hookspecs import ImageUnusable, KeyedLock
 from fnd_docker.bodies import INSTANCE, NETWORK, engine_image
 from fnd_docker.credentials import credentials_for
 from fnd_docker.engine import Engine, EngineError
@@ -37,7 +35,7 @@ class Images:
         self._instance = instance
         self._known: OrderedDict[str, bool] = OrderedDict()
         """Whether each asks for the network."""
-        self._pulling: dict[str, trio.Lock] = {}
+        self._pulling = KeyedLock()
 
     async def prepare(self, image: str) -> None:
         """See to it that the engine has an image. Raises ImageUnusable, EngineUnavailable.
@@ -50,14 +48,9 @@ class Images:
         if name in self._known:
             self._known.move_to_end(name)
             return
-        lock = self._pulling.setdefault(name, trio.Lock())
-        try:
-            async with lock:
-                if name not in self._known:
-                    self._remember(name, await self._find_or_pull(name))
-        finally:
-            if not lock.locked():
-                self._pulling.pop(name, None)
+        async with self._pulling.of(name):
+            if name not in self._known:
+                self._remember(name, await self._find_or_pull(name))
 
     def networked(self, image: str) -> bool:
         """Whether an image that is prepared asks for the network."""
