@@ -7,8 +7,9 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from fnd.hookspecs import ImageUnusable, KeyedLock
 from fnd_docker.bodies import INSTANCE, NETWORK, engine_image
@@ -91,20 +92,20 @@ class Images:
         headers = {}
         if credentials is not None:
             headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
-        failure = ""
         query = {"fromImage": name} if _has_version(name) else {"fromImage": name, "tag": "latest"}
         try:
-            async with self._engine.lines("POST", "/images/create", headers=headers, query=query) as lines:
-                async for line in lines:
-                    failure = failure or str(line.get("error", ""))
-                    if "progressDetail" not in line or not line["progressDetail"]:
-                        _log.debug("image %s: %s %s", name, line.get("id", ""), line.get("status", ""))
+            await self._engine.progress(
+                "POST", "/images/create", partial(_log_progress, name), headers=headers, query=query
+            )
         except EngineError as error:
             raise ImageUnusable(f"Image {name} cannot be pulled: {error.message}") from error
-        if failure:
-            raise ImageUnusable(f"Image {name} cannot be pulled: {failure}")
         _log.info("pulled image %s", name)
         await self.garbage.brought(name if _has_version(name) else f"{name}:latest")
+
+
+def _log_progress(name: str, line: Mapping[str, Any]) -> None:
+    if not line.get("progressDetail"):  # how far it is with one part
+        _log.debug("image %s: %s %s", name, line.get("id", ""), line.get("status", ""))
 
 
 def _has_version(name: str) -> bool:
