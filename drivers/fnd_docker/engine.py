@@ -10,13 +10,13 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import trio
 
 from fnd.hookspecs import ContainerFailed
+from fnd_docker.certificates import tls_context
 from fnd_docker.settings import DockerSettings
 
 OLDEST: Final = (1, 40)
@@ -168,9 +168,9 @@ class Engine:
 async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
     """Hold connections to an engine while in the context. It need not answer yet, nor always.
 
-    Raises ConfigurationError through OSError's text if certificates cannot be read.
+    Raises ConfigurationError if its certificates cannot be used.
     """
-    tls = _tls(settings)
+    tls = await trio.to_thread.run_sync(tls_context, settings)
     scheme, _, address = settings.host.partition("://")
     if scheme == "unix":
         transport = httpx.AsyncHTTPTransport(uds=address, limits=_LIMITS)
@@ -180,15 +180,6 @@ async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
         base = f"{'https' if tls is not None else 'http'}://{address}"
     async with httpx.AsyncClient(transport=transport, base_url=base, trust_env=False) as client:
         yield Engine(settings, client, tls)
-
-
-def _tls(settings: DockerSettings) -> ssl.SSLContext | None:
-    if not settings.certificates or settings.host.startswith("unix:"):
-        return None
-    directory = Path(settings.certificates)
-    context = ssl.create_default_context(cafile=directory / "ca.pem")
-    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
-    return context
 
 
 def _message(content: bytes) -> str:
