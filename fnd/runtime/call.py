@@ -76,6 +76,21 @@ class Call:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
 
+    @property
+    def app_id(self) -> str:
+        """Whose fn it calls."""
+        return self.pool.version.app.id
+
+    @property
+    def fn_id(self) -> str:
+        """Which fn it calls."""
+        return self.pool.version.fn.id
+
+    @property
+    def total(self) -> float:
+        """Seconds from its coming to its answer, or until now."""
+        return self.receive + (self.answered_at or trio.current_time()) - self.arrived_at
+
     async def wait(self) -> ContainerTask:
         """Return the container that takes the call.
 
