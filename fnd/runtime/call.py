@@ -115,8 +115,7 @@ class Call:
         """The call is over, answered with `error`; return what that answer carries beside the error's own headers."""
         self.answered_at = self.answered_at or trio.current_time()
         self.status = error.status
-        # A name from a function's files or from the caller may hold surrogates, which no store takes.
-        self.error = error.message.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.error = error.message
         self.pool.record(self)
         self.pool.call_failed(self, error)
         return [

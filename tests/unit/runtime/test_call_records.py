@@ -224,12 +224,14 @@ def test_of_too_many_those_that_failed_were_cold_or_slowest_are_written() -> Non
     assert set(kept[2:]) == set(ordinary[102:])
 
 
-async def test_an_error_that_no_store_could_take_is_told_so_that_one_can() -> None:
-    records = CallRecords(1)
-    over(records).failed(FunctionFailed("no file \udcff here"))
+async def test_an_error_that_no_store_could_take_is_told_so_that_one_can_in_record_and_event() -> None:
+    records, events = CallRecords(1), EventBus()
+    pool = FunctionPool(version(), MockDriver(), MockCodec(), PoolTimeouts(), events, records)
+    with events.subscribe() as told:
+        Call(new_id(), pool, 10.0).failed(FunctionFailed("no file \udcff here"))
+        event = await anext(told)
     (record,) = await select(ALL, records)
-    assert record.error == "no file \\udcff here"
-    assert record.error.encode()
+    assert record.error == event.fields["error"] == "no file \\udcff here"
 
 
 async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> None:
