@@ -120,10 +120,11 @@ async def stage(
     pause: float = inf,
     keep_alive: KeepAlive = KeepAlive.FIXED,
     max_pools: int = 10_000,
+    max_waiting: int = 1_000,
     hot: bool = True,
 ) -> AsyncIterator[Stage]:
     """Run an agent on a machine of so many MiB; at the end it is cancelled, and nothing may be left."""
-    dispatch = Dispatch(Limits(memory=memory, cores=cores, max_pools=max_pools))
+    dispatch = Dispatch(Limits(memory=memory, cores=cores, max_pools=max_pools, max_waiting=max_waiting))
     driver = MockDriver()
     events = EventBus()
     records = CallRecords(1000)

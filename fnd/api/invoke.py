@@ -81,9 +81,11 @@ class Invocation:
         call = Call(new_id(), pool, now)
         connection.about = call
         if not request.complete:
-            await request.buffer(_HELD_WHOLE)
-            call.arrived_at = trio.current_time()
-            call.receive = call.arrived_at - now
+            try:
+                await request.buffer(_HELD_WHOLE)
+            finally:  # also if it never came: that is not the time in line
+                call.arrived_at = trio.current_time()
+                call.receive = call.arrived_at - now
             now = call.arrived_at
         if connection.caller_gone:
             raise errors.CallerGone

@@ -26,7 +26,8 @@ _PARTS: Final[Mapping[str, str]] = {
 _REASONS: Final[Mapping[str, str]] = {
     "herd gate": "its function had no container, and the first was being launched",
     "busy containers": "all containers of its function ran other calls",
-    "capacity": "the machine's memory was reserved by others",
+    "capacity": "the machine's memory was reserved by others, or held for those who waited longer",
+    "processors": "the machine's processors were reserved by others",
     "launch limit": "the machine was launching as many containers as it can",
     "back-off": "a launch had failed, and the next was not due yet",
 }
@@ -161,12 +162,17 @@ def _decision(record: Record) -> Iterator[str]:
     if met is None:
         if record["container_id"]:
             yield "When it came, a container was idle, and took it at once."
+        elif record["state"] == "failed":
+            yield "It ended before it was to be given a container."
         return
     yield (
         f"When it came, no container was idle: {met['busy']} busy, {met['launching']} being launched, "
         f"{_count(met['ahead'], 'call')} in line before it."
     )
-    if met["launched"]:
+    waited_for = record["waited_for"]
+    if not waited_for and not record["container_id"] and record["state"] == "failed":
+        yield "It was refused at once."
+    elif met["launched"]:
         yield f"Because it came, {_count(met['launched'], 'container')} more began to be launched."
     elif met["busy"] and met["mean_run"] and met["mean_start"]:
         line = met["ahead"] + 1
@@ -180,6 +186,10 @@ def _decision(record: Record) -> Iterator[str]:
         yield "It lined up: too little was known of its function to launch another container at once."
     elif met["launching"]:
         yield "It waited for the first container: no other is launched before that one is known to work."
+    elif waited_for in _REASONS:
+        yield f"No container could be launched for it at once: {_REASONS[waited_for]}."
+    if waited_for and record["state"] == "failed" and not record["container_id"]:
+        yield "No container had taken it when it ended."
 
 
 def _moment(record: Record) -> str:

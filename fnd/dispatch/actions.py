@@ -34,7 +34,9 @@ class WaitReason(enum.StrEnum):
     BUSY = "busy containers"
     """All were busy, and one coming free was expected sooner than another could be launched."""
     CAPACITY = "capacity"
-    """The machine's memory, or its processors, were reserved by others."""
+    """The machine's memory was reserved by others, or held for those who waited longer."""
+    PROCESSORS = "processors"
+    """There was memory, but the machine's processors were reserved by others."""
     LAUNCH_LIMIT = "launch limit"
     """The machine was launching as many containers as it can without all of them becoming slow."""
     BACK_OFF = "back-off"
@@ -73,6 +75,8 @@ class Reject:
     reason: RejectReason
     error: Any = None
     """What `launch_failed` reported, with LAUNCH_FAILED."""
+    why: WaitReason | None = None
+    """What the call waited for; None if it was refused as it came."""
 
 
 @attrs.define

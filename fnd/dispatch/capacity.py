@@ -55,8 +55,16 @@ class Capacity:
             self._claims.remove(pool)
         self.grant(now)
         if pool.claim is not None or pool.promised:
-            pool.obstacle = self.blocked or WaitReason.CAPACITY
+            pool.obstacle = self.obstacle(pool)
             pool.obstacle_at = now
+
+    def obstacle(self, pool: Pool) -> WaitReason:
+        """Return what keeps a pool that claims, or has a promise, from its launch."""
+        if self.blocked is WaitReason.LAUNCH_LIMIT:
+            return self.blocked
+        if self._short_of_cpu(pool) and not self._short_of_memory(pool):
+            return WaitReason.PROCESSORS
+        return WaitReason.CAPACITY
 
     def grant(self, now: float) -> None:
         """Launch for promises and claims, in order, as far as the machine and the launch limit go."""

@@ -162,11 +162,12 @@ class Dispatch:
         pool = slot.pool
         self.capacity.launch_limit.failed(now - slot.launched_at, pool.best_start, slot.launched_at, now)
         pool.failures.failed(error, self.limits.launch_attempts, slot.launched_at, now, retry=retry)
-        pool.obstacle = WaitReason.BACK_OFF
-        pool.obstacle_at = now
         self._launch_over(pool)
         self.capacity.stopping(slot, now)
         self._review(pool, now)
+        # Who was rejected for this failure did not wait for the next launch.
+        pool.obstacle = WaitReason.BACK_OFF
+        pool.obstacle_at = now
 
     def exited(self, slot: Slot, now: float) -> None:
         """A container ended by itself, whatever it did. `stopped` must still follow, `finished` too if it was busy."""
@@ -327,7 +328,7 @@ class Dispatch:
         elif length >= pool.longest_reviewed and pool.enlarging:
             self._review(pool, now)
         if pool.claim is not None:
-            waiter.why = self.capacity.blocked or _CAPACITY
+            waiter.why = self.capacity.obstacle(pool)
         elif not (pool.busy or pool.idle.length):
             waiter.why = WaitReason.BACK_OFF if pool.failures.backing_off(now) else WaitReason.HERD_GATE
 
@@ -350,7 +351,7 @@ class Dispatch:
         while (waiter := pool.line.first) is not None:
             pool.line.remove(waiter)
             del self._waiters[waiter.call]
-            self.actions.append(Reject(waiter.call, reason, error))
+            self.actions.append(Reject(waiter.call, reason, error, self._reason(waiter)))
 
     def _reason(self, waiter: Waiter) -> WaitReason:
         pool = waiter.pool

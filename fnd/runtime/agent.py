@@ -181,8 +181,10 @@ class Agent:
             if type(action) is Launch and action.slot.pool is pool:
                 launched += 1
         meter = pool.meter
+        # One that was refused, or rejected already, does not stand in the line.
+        ahead = pool.line.length if self._dispatch.why(call) is None else pool.line.length - 1
         call.situation = (
-            *(pool.line.length - 1, pool.busy, pool.launching - launched, launched),
+            *(ahead, pool.busy, pool.launching - launched, launched),
             *(meter.mean_run, meter.mean_start),
         )
 
@@ -230,8 +232,8 @@ class Agent:
                 self._launch(slot)
             case Stop(slot=slot):
                 slot.container.stop()
-            case Reject(call=call, reason=reason, error=error):
-                call.reject(_rejection(reason, error))
+            case Reject(call=call, reason=reason, error=error, why=why):
+                call.reject(_rejection(reason, error), why)
             case Forget(pool=decisions):
                 pool = _function_pool(decisions)
                 if self._pools.get(pool.version.key) is pool:
@@ -339,8 +341,10 @@ class Agent:
                 if slot.call is not None:
                     yield slot.call
             for waiter in pool.line:
-                assert isinstance(waiter.call, Call)
-                yield waiter.call
+                call = waiter.call
+                assert isinstance(call, Call)
+                call.waited_for = self._dispatch.why(call)  # so far: it is told finally when the wait is over
+                yield call
 
     def statistics(self) -> AgentStatistics:
         """Return a snapshot of every pool and of the machine's capacity."""

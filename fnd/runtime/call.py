@@ -66,9 +66,10 @@ class Call:
         self.waited_for = why
         self._wake()
 
-    def reject(self, error: errors.APIError) -> None:
-        """No container will take it; its task raises `error`."""
+    def reject(self, error: errors.APIError, why: WaitReason | None) -> None:
+        """No container will take it, which waited for `why`, if it did; its task raises `error`."""
         self._error = error
+        self.waited_for = why
         self._wake()
 
     def _wake(self) -> None:

@@ -137,6 +137,33 @@ class TestExplain:
         assert "failed 503 after 30 s: server too busy" in told
         assert "waited for capacity: the machine's memory was reserved by others" in told
         assert "no container took it" in told
+        assert "No container could be launched for it at once: the machine's memory was reserved by others" in told
+        assert "No container had taken it when it ended" in told
+
+    def test_a_call_that_waited_for_processors_is_not_told_of_memory(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
+        met = MET | {"busy": 0, "launching": 0}
+        told = self.explain(fnd, daemon, queue=2.0, waited_for="processors", situation=met)
+        assert "waited for processors: the machine's processors were reserved by others" in told
+        assert "memory" not in told
+
+    def test_a_call_that_was_refused(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
+        refused = {"state": "failed", "status": 429, "error": "Too many requests", "run": 0.0, "container_id": ""}
+        told = self.explain(fnd, daemon, **refused, situation=MET)
+        assert "12 calls in line before it. It was refused at once." in told
+        assert "lined up" not in told
+
+    def test_a_call_whose_body_never_came(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
+        timed_out = {"state": "failed", "status": 408, "error": "Timed out", "run": 0.0, "container_id": ""}
+        told = self.explain(fnd, daemon, **timed_out, receive=20.0)
+        assert "receive 20 s" in told
+        assert "It ended before it was to be given a container" in told
+
+    def test_a_call_that_waits_for_a_launch_is_told_what_for(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
+        met = MET | {"ahead": 0, "busy": 0, "launching": 0}
+        waiting = {"state": "waiting", "status": 0, "run": 0.0, "container_id": ""}
+        told = self.explain(fnd, daemon, **waiting, queue=2.0, waited_for="launch limit", situation=met)
+        assert "waiting for 2 s" in told
+        assert "No container could be launched for it at once: the machine was launching as many" in told
 
     def test_a_call_that_goes_on(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
         assert "running for 4 s" in self.explain(fnd, daemon, state="running", status=0, run=4.0)

@@ -74,7 +74,7 @@ def test_processors_are_reserved_like_memory(bench: Bench) -> None:
     other = bench.pool(memory=10, cpu=1)
     bench.dispatch.arrive(other, "waits", bench.now)
     assert bench.actions() == []
-    assert bench.dispatch.why("waits") is WaitReason.CAPACITY
+    assert bench.dispatch.why("waits") is WaitReason.PROCESSORS
     bench.busy(bench.pool(memory=10), "needs none")
     bench.dispatch.finished(slot, False, bench.now)
     assert bench.actions() == [Stop(slot)]

@@ -59,7 +59,9 @@ def test_after_so_many_failures_all_who_wait_are_told_the_last_reason(bench: Ben
     for call in range(3):
         bench.dispatch.arrive(pool, call, bench.now)
     fail_launches(bench)
-    assert bench.actions() == [Reject(call, RejectReason.LAUNCH_FAILED, "no such image") for call in range(3)]
+    assert bench.actions() == [
+        Reject(call, RejectReason.LAUNCH_FAILED, "no such image", WaitReason.BACK_OFF) for call in range(3)
+    ]
     assert pool.launches == bench.dispatch.limits.launch_attempts
 
 
@@ -69,7 +71,10 @@ def test_a_launch_that_would_only_fail_again_is_not_repeated(bench: Bench) -> No
     (slot,) = bench.launches()
     bench.dispatch.launch_failed(slot, "no such image", 0.1, retry=False)
     bench.dispatch.arrive(pool, "next", 0.2)
-    assert bench.actions() == [Reject(call, RejectReason.LAUNCH_FAILED, "no such image") for call in ("call", "next")]
+    assert bench.actions() == [
+        Reject("call", RejectReason.LAUNCH_FAILED, "no such image", WaitReason.HERD_GATE),
+        Reject("next", RejectReason.LAUNCH_FAILED, "no such image"),
+    ]
     bench.dispatch.arrive(pool, "probe", pool.failures.retry_at)
     assert len(bench.launches()) == 1
 
@@ -81,7 +86,9 @@ def test_a_launch_that_another_would_only_repeat_is_not_repeated_for_who_waits(b
     (slot,) = bench.launches()
     bench.dispatch.launch_failed(slot, "no such image", 1.0, retry=False)
     bench.dispatch.stopped(slot, 1.0)
-    assert bench.actions() == [Reject(call, RejectReason.LAUNCH_FAILED, "no such image") for call in range(2)]
+    assert bench.actions() == [
+        Reject(call, RejectReason.LAUNCH_FAILED, "no such image", WaitReason.HERD_GATE) for call in range(2)
+    ]
     bench.dispatch.arrive(pool, "soon after", 1.5)
     assert bench.actions() == [Reject("soon after", RejectReason.LAUNCH_FAILED, "no such image")]
     bench.dispatch.arrive(pool, "later", 2.5)
@@ -138,7 +145,7 @@ def test_a_probe_that_fails_rejects_who_waits_with_the_new_reason_and_doubles_th
     bench.dispatch.arrive(pool, "call", bench.now)
     (probe,) = bench.launches()
     bench.dispatch.launch_failed(probe, "still no such image", bench.now)
-    assert bench.actions() == [Reject("call", RejectReason.LAUNCH_FAILED, "still no such image")]
+    assert bench.actions() == [Reject("call", RejectReason.LAUNCH_FAILED, "still no such image", WaitReason.HERD_GATE)]
     assert pool.failures.retry_at - bench.now == 2.0
 
 
@@ -184,7 +191,7 @@ def test_with_the_breaker_open_the_end_of_the_last_container_rejects_who_waits(b
             bench.now = pool.failures.retry_at
             bench.dispatch.tick(bench.now)
     bench.dispatch.exited(slot, bench.now)
-    assert bench.actions() == [Reject("waiting", RejectReason.LAUNCH_FAILED, "no memory")]
+    assert bench.actions() == [Reject("waiting", RejectReason.LAUNCH_FAILED, "no memory", WaitReason.BACK_OFF)]
 
 
 def test_launches_that_fail_together_count_as_one_attempt(bench: Bench) -> None:

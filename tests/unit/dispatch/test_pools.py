@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fnd.dispatch import Forget, Limits, PoolSettings, Reject, RejectReason, SlotState, Stop
+from fnd.dispatch import Forget, Limits, PoolSettings, Reject, RejectReason, SlotState, Stop, WaitReason
 from tests.unit.dispatch.conftest import Bench
 
 SETTINGS = PoolSettings(memory=100, idle_timeout=10.0)
@@ -174,7 +174,7 @@ def test_draining_rejects_who_waits_and_who_comes_and_stops_all_but_the_busy(ben
     idle = bench.idle(bench.pool(), 2)
     bench.dispatch.drain(bench.now)
     actions = bench.actions()
-    assert Reject("waiting", RejectReason.DRAINING) in actions
+    assert Reject("waiting", RejectReason.DRAINING, why=WaitReason.BUSY) in actions
     assert {action.slot for action in actions if isinstance(action, Stop)} == set(idle)
     bench.dispatch.arrive(busy, "late", bench.now)
     assert bench.actions() == [Reject("late", RejectReason.DRAINING)]

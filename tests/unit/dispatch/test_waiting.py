@@ -108,3 +108,24 @@ def test_an_assignment_tells_what_the_call_waited_for(bench: Bench) -> None:
     bench.dispatch.arrive(pool, "second", 0.1)
     bench.dispatch.finished(slot, True, 0.2)
     assert bench.actions() == [Assign("second", slot, WaitReason.BUSY)]
+
+
+def test_who_waits_for_processors_does_not_wait_for_memory() -> None:
+    bench = Bench(Limits(memory=300, cores=1))
+    bench.busy(bench.pool(cpu=1000), "first")
+    bench.dispatch.arrive(bench.pool(cpu=1000), "second", bench.now)
+    assert bench.dispatch.why("second") is WaitReason.PROCESSORS
+    bench.dispatch.arrive(bench.pool(memory=250), "third", bench.now)
+    assert bench.dispatch.why("third") is WaitReason.CAPACITY
+
+
+def test_a_rejection_tells_what_the_call_waited_for(bench: Bench) -> None:
+    pool = bench.pool(max_containers=1)
+    bench.busy(pool, "first")
+    bench.dispatch.arrive(pool, "second", bench.now)
+    bench.dispatch.drain(bench.now)
+    bench.dispatch.arrive(pool, "third", bench.now)
+    assert bench.actions() == [
+        Reject("second", RejectReason.DRAINING, why=WaitReason.BUSY),
+        Reject("third", RejectReason.DRAINING),
+    ]

@@ -14,6 +14,7 @@ from trio.testing import MockClock
 from fnd import errors
 from fnd.dispatch import KeepAlive, Slot, WaitReason
 from fnd.runtime.call import Call
+from fnd.runtime.call_records import record_of
 from fnd.runtime.events import EventKind
 from fnd.testing import at_step
 from tests.agent_stage import Stage, stage, version
@@ -88,6 +89,48 @@ async def test_a_call_that_gives_up_waiting_keeps_what_it_waited_for(on: Stage, 
         with trio.move_on_after(3):
             await on.call(fn, call=call)
         assert call.waited_for is WaitReason.CAPACITY
+
+
+async def test_a_call_that_waits_tells_what_for(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=20", memory=1024)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(on.call, fn)
+        await trio.sleep(0.5)
+        assert [record_of(call).waited_for for call in on.agent.calls()] == ["herd gate"]
+        nursery.start_soon(on.call, version("mock://g", id="other", memory=1024))
+        await trio.sleep(2)
+        assert [record_of(call).waited_for for call in on.agent.calls()] == ["herd gate", "capacity"]
+
+
+async def test_a_call_that_is_rejected_keeps_what_it_waited_for(on: Stage, autojump_clock: MockClock) -> None:
+    call = on.arrive(fn := version("mock://f?start=1&fail_starts=9"))
+    with pytest.raises(errors.ContainerFailed):
+        await on.call(fn, call=call)
+    assert (call.situation, call.waited_for) == ((0, 0, 0, 1, 0.0, 0.0), WaitReason.BACK_OFF)
+
+
+async def test_a_call_whose_only_launch_fails_for_good_did_not_wait_for_another(
+    on: Stage, autojump_clock: MockClock
+) -> None:
+    call = on.arrive(fn := version("mock://f?start=100"))
+    with pytest.raises(errors.ContainerStartTimedOut):
+        await on.call(fn, call=call)
+    assert call.waited_for is WaitReason.HERD_GATE
+
+
+async def test_a_call_that_is_refused_met_those_before_it_and_waited_for_nothing(autojump_clock: MockClock) -> None:
+    async with stage(memory=1024, max_waiting=2) as on, trio.open_nursery() as nursery:
+        fn = version("mock://f?start=1&run=1", max_containers=1)
+        for _ in range(2):
+            nursery.start_soon(on.call, fn)
+            await trio.testing.wait_all_tasks_blocked()
+        full, large = on.arrive(fn), on.arrive(big := version(id="big", memory=2048))
+        with pytest.raises(errors.TooManyRequests):
+            await on.call(fn, call=full)
+        with pytest.raises(errors.TooLargeForMachine):
+            await on.call(big, call=large)
+        assert (full.situation, full.waited_for) == ((2, 0, 1, 0, 0.0, 0.0), None)
+        assert (large.situation, large.waited_for) == ((0, 0, 0, 0, 0.0, 0.0), None)
 
 
 async def test_calls_that_go_on_are_known(on: Stage, autojump_clock: MockClock) -> None:

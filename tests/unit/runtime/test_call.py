@@ -63,11 +63,11 @@ async def test_a_rejection_is_raised_where_it_waits(early: bool) -> None:
                 await call.wait()
 
         if early:
-            call.reject(errors.TooManyRequests())
+            call.reject(errors.TooManyRequests(), WaitReason.BUSY)
         nursery.start_soon(wait)
         await trio.testing.wait_all_tasks_blocked()
         if not early:
-            call.reject(errors.TooManyRequests())
+            call.reject(errors.TooManyRequests(), WaitReason.BUSY)
 
 
 async def test_once_it_has_a_container_a_cancellation_comes_too_late() -> None:

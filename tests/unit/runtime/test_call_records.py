@@ -316,7 +316,7 @@ async def test_an_error_that_no_store_could_take_is_told_so_that_one_can_in_reco
 
 async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> None:
     call = over(CallRecords(1))
-    call.reject(FunctionFailed())
+    call.reject(FunctionFailed(), None)
     with pytest.raises(FunctionFailed):
         await call.wait()
     assert call._error is None
