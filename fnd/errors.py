@@ -203,6 +203,13 @@ class Draining(APIError):
     headers = (("Retry-After", "15"),)
 
 
+class CutShort(APIError):
+    """The daemon ended before the call did; nobody is told but who reads the call's record."""
+
+    status = 503
+    default_message = "The daemon stopped before the call was over"
+
+
 # The function is at fault.
 
 

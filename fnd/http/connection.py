@@ -141,6 +141,9 @@ class Connection(AnswerWriter):
                 pass
         except errors.CallerGone:
             pass  # there is nobody to tell
+        except trio.Cancelled:
+            self._failed(errors.CutShort())
+            raise
         finally:
             self.disarm()
             self._make_end_unmistakable()

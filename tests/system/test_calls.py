@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from tests.http_caller import Answer
+from fnd.errors import CutShort, Draining
+from tests.http_caller import HOST, Answer, Ended
 from tests.system.live_daemon import LiveDaemon, LiveFunction, eventually, live_daemon, message
 
 pytestmark = pytest.mark.system
@@ -104,6 +106,46 @@ async def test_records_survive_the_daemon_even_if_it_is_killed(directory: Path) 
 def stored(directory: Path) -> str:
     """Return what the database has been told since it was opened."""
     return (directory / "data" / "fnd.db-wal").read_bytes().decode("latin-1")
+
+
+async def test_calls_that_the_daemons_end_cuts_say_so(directory: Path) -> None:
+    with live_daemon(directory, "grace_period = 0.1\n") as daemon:
+        function = daemon.function("f", max_containers=1)
+        await function.call()
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(cut_call, function)
+            await eventually(lambda: states(daemon) == ["waiting", "running", "answered"])
+            daemon.process.terminate()
+            assert await daemon.ended() == 0
+    with live_daemon(directory) as daemon:
+        waited, ran, _ = daemon.control.get("/control/calls")["calls"]
+        assert (ran["state"], ran["status"], ran["error"]) == ("failed", 503, CutShort.default_message)
+        assert (waited["state"], waited["status"], waited["error"]) == ("failed", 503, Draining.default_message)
+        assert (waited["waited_for"], waited["container_id"]) == ("busy containers", "")
+        assert ran["run"] > 0 < waited["queue"]
+
+
+async def cut_call(function: LiveFunction) -> None:
+    caller = await function.daemon.caller()
+    with suppress(Ended, trio.BrokenResourceError):
+        await caller.ask(b"POST", function.target, b"X-Do: sleep 60\r\n")
+    caller.close()
+
+
+async def test_a_body_that_never_came_was_awaited_and_not_queued_for(daemon: LiveDaemon) -> None:
+    function = daemon.function("f")
+    head = b"POST /invoke/%b HTTP/1.1\r\n%bContent-Length: 10\r\n\r\n" % (function.id.encode(), HOST)
+    stream = await trio.open_tcp_stream("127.0.0.1", daemon.port)
+    async with stream:
+        await stream.send_all(head)
+        await trio.sleep(0.3)
+    await eventually(lambda: states(daemon) == ["failed"])
+    (told,) = daemon.control.get("/control/calls")["calls"]
+    assert told["status"] == 444
+    assert told["receive"] > 0.2
+    assert told["queue"] < told["receive"] / 10
+    assert (told["launch"], told["run"], told["waited_for"]) == (0.0, 0.0, "")
 
 
 async def test_a_store_that_fails_costs_no_call_and_no_recent_record(daemon: LiveDaemon, directory: Path) -> None:

@@ -362,6 +362,27 @@ async def test_a_fault_of_the_servers_own_ends_one_connection_and_no_other() -> 
 # What is left behind.
 
 
+async def test_what_a_request_is_about_is_told_that_the_server_was_left_before_its_end() -> None:
+    class About:
+        def failed(self, error: errors.APIError) -> Headers:
+            told.append(type(error))
+            return []
+
+    async def wait(connection: Connection, request: Request) -> None:
+        connection.about = About()
+        if request.target == b"/begun":
+            await connection.start_response(200, [], 10)
+        await trio.sleep_forever()
+
+    told: list[type[errors.APIError]] = []
+    async with serving(wait) as here:
+        for target in (b"/", b"/begun"):
+            await (await here.caller()).send(b"GET %b HTTP/1.1\r\n%b\r\n" % (target, HOST))
+        await here.caller()
+        await wait_all_tasks_blocked()
+    assert told == [errors.CutShort] * 2
+
+
 async def test_leaving_the_server_cancels_requests_and_closes_every_socket() -> None:
     cancelled = 0
 
