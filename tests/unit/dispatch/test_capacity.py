@@ -472,3 +472,17 @@ def test_a_pool_that_only_wants_more_leaves_another_its_fair_share(bench: Bench)
     assert bench.dispatch.why(2) is WaitReason.CAPACITY
     bench.dispatch.tick(bench.now + 9.0)
     assert (soon, kept.state) == (SlotState.IDLE, SlotState.STOPPING)
+
+
+def test_what_is_stopped_for_memory_and_had_processors_is_promised_to_who_waits_for_those() -> None:
+    bench = Bench(Limits(memory=1000, cores=1))
+    first, second = bench.pool(memory=10, cpu=300), bench.pool(memory=150)
+    bench.busy(first, "first of one")
+    bench.busy(second, "first of another")
+    bench.busy(bench.pool(memory=200), "holds memory")
+    bench.idle(bench.pool(memory=300, cpu=300), 2)
+    bench.dispatch.arrive(first, "waits for processors", bench.now)
+    assert (bench.actions(), first.promised) == ([], 0)
+    bench.dispatch.arrive(second, "waits for memory", bench.now)
+    assert [type(action) for action in bench.actions()] == [Stop]
+    assert (second.promised, first.promised) == (1, 1)

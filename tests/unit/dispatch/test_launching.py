@@ -270,3 +270,21 @@ def test_under_the_launch_limit_pools_are_launched_in_the_order_they_came() -> N
     moments = [call.got for call in calls]
     assert moments == sorted(moments, key=lambda moment: moment or 0.0)
     assert calls[-1].why is WaitReason.LAUNCH_LIMIT
+
+
+def test_a_start_is_slow_by_what_its_own_pool_needs_and_not_by_the_quickest_of_all() -> None:
+    bench = Bench(Limits(memory=100_000, cores=1))
+    bench.busy(bench.pool(), "quick", start=0.1)
+    slow = bench.pool()
+    bench.busy(slow, "one", start=1.0)
+    bench.dispatch.arrive(slow, "two", bench.now)
+    bench.now += 10.0
+    bench.dispatch.tick(bench.now)
+    (second,) = bench.launches()
+    for call in range(2):
+        bench.dispatch.arrive(bench.pool(), call, bench.now)
+    launch_limit = bench.dispatch.capacity.launch_limit
+    before = launch_limit.limit
+    assert launch_limit.crowded
+    bench.dispatch.ready(second, bench.now + 1.0)
+    assert launch_limit.limit >= before
