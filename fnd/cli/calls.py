@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, Final
-from urllib.parse import quote
 
 import click
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from fnd.cli.client import path_of
 from fnd.cli.lookup import find_app, find_fn
 from fnd.cli.options import daemon_of
 from fnd.cli.output import JSON, duration, output_option, printable, stderr, stdout, table, write_json, write_json_line
@@ -89,7 +89,7 @@ def explain(ctx: click.Context, call_id: str, output: str) -> None:
 
     Every answer to a call has its id in the header Fn-Call-Id; `fnd calls` lists the last ones.
     """
-    record = daemon_of(ctx).get(f"/control/calls/{quote(call_id, safe='')}")
+    record = daemon_of(ctx).get(path_of("/control/calls", call_id))
     if output == JSON:
         write_json(record)
     else:

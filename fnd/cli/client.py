@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, Self
+from urllib.parse import quote
 
 import httpx
 
 from fnd.cli.control_socket import CONNECT_TIMEOUT, connect, not_reachable
-from fnd.cli.exits import NotReachable, RequestFailed
+from fnd.cli.exits import BadUsage, NotReachable, RequestFailed
 
 READ_TIMEOUT: Final = 60.0
 PER_PAGE: Final = 100
@@ -101,6 +102,8 @@ class Daemon:
             response = self._http.request(method, path, **options)
         except httpx.HTTPError as error:
             raise self._unreachable(error) from error
+        except UnicodeEncodeError as error:
+            raise BadUsage(f"{error.object!r:.80} is no text: it holds bytes that are no UTF-8") from error
         raise_for_status(response)
         return response.json() if response.content else None
 
@@ -110,6 +113,13 @@ class Daemon:
         if isinstance(error, httpx.ReadTimeout):
             return NotReachable(f"The daemon at {self.control} has not answered within {READ_TIMEOUT:g} s")
         return NotReachable(f"The daemon at {self.control} ended the conversation: {error}")
+
+
+def path_of(collection: str, identifier: str) -> str:
+    """Return the path of one thing of `collection`. Raises BadUsage for what would be the path of another."""
+    if identifier in ("", ".", "..") or not identifier.isascii():
+        raise BadUsage(f"{identifier!r} cannot be an id: ids are letters and digits")
+    return f"{collection}/{quote(identifier, safe='')}"
 
 
 def _query(query: Mapping[str, str | float | None]) -> dict[str, str | float]:

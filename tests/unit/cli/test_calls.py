@@ -65,6 +65,11 @@ class TestCalls:
         assert "demo/hello answered 200 0 ms 0 ms 0 ms 2 ms" in words(first)
         assert words(second).endswith("failed 504 0 ms 1.5 s 0 ms 2 ms capacity Timed out")
 
+    def test_a_name_that_is_no_text_is_refused(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
+        result = fnd("calls", "shop\udcff")
+        assert result.code == ExitCode.USAGE
+        assert "'shop\\udcff' is no text" in result.err
+
     def test_for_programs_it_is_a_line_of_json_each(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
         daemon.answer("GET", "/control/calls", {"calls": [record(), record(id="2")], "store_error": ""})
         assert fnd("calls", "-o", "json").json_lines == [record(), record(id="2")]
@@ -182,6 +187,17 @@ class TestExplain:
         daemon.answer("GET", "/control/calls/CALL", record(error="\x1b[2Jgone", fn_name="\x1b]0;x\x07"))
         daemon.answer("GET", "/control/calls", {"calls": [record(error="\x1b[2Jgone")], "store_error": ""})
         assert "\x1b" not in fnd("explain", "CALL").out + fnd("calls").out
+
+    @pytest.mark.parametrize("call_id", ["", ".", "..", "\udcff", "ä"])
+    def test_what_can_be_no_id_is_refused_before_anything_is_asked(
+        self, fnd: Fnd, daemon: ScriptedDaemon, call_id: str
+    ) -> None:
+        daemon.answer("GET", "/control/calls/", {"calls": [], "store_error": ""})
+        daemon.answer("GET", "/control/calls", {"calls": [], "store_error": ""})
+        result = fnd("explain", call_id)
+        assert result.code == ExitCode.USAGE
+        assert len(result.err.splitlines()) == 1
+        assert "cannot be an id" in result.err
 
     def test_a_call_that_never_was(self, fnd: Fnd, daemon: ScriptedDaemon) -> None:
         daemon.answer("GET", "/control/calls/..%2Fx", {"message": "There is no record of this call"}, 404)
