@@ -118,9 +118,10 @@ def _load(named: str, arrivals: str | None, seed: int | None, teller: _Teller) -
 
 
 def _recording(path: str, teller: _Teller) -> Recording:
-    if path == "-":
-        return read_recording(_read(sys.stdin, "standard input", teller), "standard input")
     try:
+        if path == "-":
+            path = "standard input"
+            return read_recording(_read(sys.stdin, path, teller), path)
         with Path(path).open(encoding="utf-8", newline="") as file:
             return read_recording(_read(file, path, teller), path)
     except UnicodeDecodeError as error:

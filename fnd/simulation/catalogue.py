@@ -53,7 +53,8 @@ def find_scenario(named: str) -> ScenarioText:
         raise ConfigurationError(f"{named} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{named} is not UTF-8: {error}") from error
-    return ScenarioText(path.stem, named, text)
+    # The name is written into plots, tables and file names; a file's may be of bytes that are no text.
+    return ScenarioText(path.stem.encode("utf-8", "backslashreplace").decode("utf-8"), named, text)
 
 
 def _directory() -> Traversable:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NoReturn
@@ -18,6 +17,8 @@ from fnd.errors import ConfigurationError
 
 AT: Final = ("at", "arrived_at")
 """Names of the field that says when a call came: seconds, or an ISO 8601 time."""
+MOST: Final = 1e12
+"""Seconds, at most: beyond, sums are no longer exact to the millisecond."""
 _FIELDS: Final = "at (or arrived_at), function (or app_name and fn_name), and perhaps run"
 
 
@@ -112,13 +113,20 @@ def _json_records(first: str, lines: _Lines, source: str) -> Iterator[tuple[Mapp
 
 
 def _csv_records(first: str, lines: _Lines, source: str) -> Iterator[tuple[Mapping[str, Any], int]]:
-    names = [heading.strip() for heading in next(csv.reader([first.lstrip("\ufeff")], skipinitialspace=True))]
+    names = [heading.strip() for heading in _csv_head(first.lstrip("\ufeff"), lines, source)]
     if not set(names) & set(AT):
         _fail(source, lines.number, f"these are no headings; a recording's columns are {_FIELDS}")
     for row in _csv_rows(lines, source):
         if len(row) != len(names):
             _fail(source, lines.number, f"{len(row)} columns where the headings are {len(names)}")
         yield {name: text.strip() for name, text in zip(names, row, strict=True)}, lines.number
+
+
+def _csv_head(first: str, lines: _Lines, source: str) -> list[str]:
+    try:
+        return next(csv.reader([first], skipinitialspace=True))
+    except csv.Error as error:
+        _fail(source, lines.number, f"not CSV ({error})")
 
 
 def _csv_rows(lines: _Lines, source: str) -> Iterator[list[str]]:
@@ -149,13 +157,13 @@ class _Reader:
         number = _number(value)
         moment = _timestamp(value) if number is None else number
         if moment is None:
-            fail(f"{name}: {value!r} is neither a number of seconds nor an ISO 8601 time")
+            fail(f"{name}: {value!r:.80} is neither a number of seconds nor an ISO 8601 time")
         dated = number is None
         if self._dated is None:
             self._dated = dated
         elif self._dated != dated:
             kinds = ("a number of seconds", "an ISO 8601 time")
-            fail(f"{name}: {value!r} is {kinds[dated]}, where the lines before have {kinds[not dated]}")
+            fail(f"{name}: {value!r:.80} is {kinds[dated]}, where the lines before have {kinds[not dated]}")
         return moment
 
 
@@ -165,7 +173,12 @@ def _function(record: Mapping[str, Any], fail: Callable[[str], NoReturn]) -> str
     names = [part for part in parts if isinstance(part, str) and part]
     if len(names) != len(parts):
         fail(f"no function; a recorded call has {_FIELDS}")
-    return "/".join(names)
+    name = "/".join(names)
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        fail(f"{name!r:.80} is no function's name: a part of a character is not text")
+    return name
 
 
 def _run(record: Mapping[str, Any], fail: Callable[[str], NoReturn]) -> float | None:
@@ -174,19 +187,19 @@ def _run(record: Mapping[str, Any], fail: Callable[[str], NoReturn]) -> float | 
         return None
     run = _number(value)
     if run is None or run < 0:
-        fail(f"run: {value!r} is not a number of seconds, 0 or more")
+        fail(f"run: {value!r:.80} is not a number of seconds, 0 or more")
     return run
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number, from CSV given as text, or None."""
+    """Return a number up to MOST, from CSV given as text, or None."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= MOST else None
 
 
 def _timestamp(value: Any) -> float | None:

@@ -45,7 +45,9 @@ def parse_scenario(
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ConfigurationError(f"{source} is nested too deeply") from error
+    except ValueError as error:  # a TOMLDecodeError, or that of a number of thousands of digits
         raise ConfigurationError(f"{source} is not valid TOML: {error}") from error
     file = structure(document, _File, source)
     scenario = Scenario(

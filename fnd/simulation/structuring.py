@@ -34,6 +34,12 @@ Table = NewType("Table", dict[str, Any])
 Tables = NewType("Tables", list[dict[str, Any]])
 """One or more tables, not looked into."""
 
+_MOST: Final = 10**12
+"""The largest number there may be, but for whole ones: beyond, sums of seconds are not exact to the millisecond."""
+_MOST_WHOLE: Final = 2**64
+_MOST_FUNCTIONS: Final = 1_000_000
+_MOST_SHOWN: Final = 60
+
 _Class = TypeVar("_Class")
 _OneOfArrivals = NewType("_OneOfArrivals", object)
 
@@ -83,21 +89,34 @@ def unknown_key(key: str, allowed: Iterable[str]) -> str:
     return f"there is no key {key!r}{hint} There may be: {', '.join(sorted(allowed))}"
 
 
+def _check_size(value: float, most: int) -> None:
+    if value > most and value != math.inf:
+        raise ValueError(f"{_shown(value)} must be at most {most:,}")
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it: a number of hundreds of digits would hide what is said of it."""
+    shown = repr(value)
+    return shown if len(shown) <= _MOST_SHOWN else f"{shown[:_MOST_SHOWN]}…"
+
+
 def _number(allowed: str, fits: Callable[[float], bool]) -> Callable[[Any, Any], float]:
     def structure(value: Any, _: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-            raise ValueError(f"{value!r} must be {allowed}")
-        if not fits(value):
-            raise ValueError(f"{value!r} must be {allowed}")
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise ValueError(f"{value!r} must be {allowed}")  # noqa: TRY004 - one kind of error for all wrong values
+        _check_size(value, _MOST)
+        if not math.isfinite(value) or not fits(value):
+            raise ValueError(f"{_shown(value)} must be {allowed}")
         return float(value)
 
     return structure
 
 
-def _whole(least: int) -> Callable[[Any, Any], int]:
+def _whole(least: int, most: int = _MOST_WHOLE) -> Callable[[Any, Any], int]:
     def structure(value: Any, _: Any) -> int:
         if type(value) is not int or value < least:
             raise ValueError(f"{value!r} must be a whole number, {least} or more")
+        _check_size(value, most)
         return value
 
     return structure
@@ -137,8 +156,9 @@ DURATION_ALLOWED: Final = "it must be a number of seconds, more than 0, or a tab
 def _duration_of(value: Any, _: Any) -> Any:
     if isinstance(value, dict):
         return _tagged(value, "distribution", DURATIONS)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value <= 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:
         raise ValueError(f"{value!r} cannot be used: {DURATION_ALLOWED}")
+    _check_size(value, _MOST)
     return Constant(seconds=Positive(float(value)))
 
 
@@ -189,7 +209,7 @@ _converter.register_structure_hook(Tables, _tables)
 _converter.register_structure_hook(_OneOfArrivals, _one_of_arrivals)
 _converter.register_structure_hook(Positive, _number("a number, more than 0", lambda value: value > 0))
 _converter.register_structure_hook(Share, _number("a number from 0 to 1", lambda value: 0 <= value <= 1))
-_converter.register_structure_hook(Number, _whole(1))
+_converter.register_structure_hook(Number, _whole(1, _MOST_FUNCTIONS))
 _converter.register_structure_hook_func(lambda kind: kind is Duration, _duration_of)
 _one_or_more: Final = override(struct_hook=_whole(1))
 _converter.register_structure_hook(

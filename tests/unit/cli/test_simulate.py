@@ -99,6 +99,27 @@ def test_recorded_calls_replace_the_generated_ones(fnd: Fnd, scenario: str, tmp_
     assert [policy["total"]["calls"] for policy in written["policies"]] == [2, 2]
 
 
+def test_a_recording_that_is_no_text_is_a_usage_error(
+    fnd: Fnd, scenario: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recording = b"at,function,run\n1,\xff,1\n"
+    (tmp_path / "calls.csv").write_bytes(recording)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(recording), encoding="utf-8"))
+    for path, called in ((str(tmp_path / "calls.csv"), "calls.csv"), ("-", "standard input")):
+        ended = fnd("simulate", scenario, "--arrivals", path)
+        assert ended.code == ExitCode.USAGE
+        assert f"{called} is not UTF-8" in ended.err
+
+
+def test_a_scenarios_file_may_have_a_name_that_is_no_text(fnd: Fnd, tmp_path: Path) -> None:
+    scenario = tmp_path / "mine\udcff.toml"
+    scenario.write_text(SCENARIO.replace('title = "Two functions"', ""))
+    ended = fnd("simulate", str(scenario), "--plot", str(tmp_path / "plots"))
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out.startswith("mine\\udcff (seed 1")
+    assert all(plot.name.startswith("mine\\udcff-") for plot in (tmp_path / "plots").iterdir())
+
+
 def test_recorded_calls_can_come_from_standard_input(fnd: Fnd, scenario: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO('{"at": 0, "function": "often"}\n'))
     assert fnd("simulate", scenario, "--arrivals", "-", "--json").json["policies"][0]["total"]["calls"] == 1
