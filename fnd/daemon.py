@@ -17,25 +17,41 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
+import attrs
 import trio
 
 from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
 from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
+from fnd.api.plugin_metrics import PluginMetrics
+from fnd.api.plugin_routes import PluginRoutes
 from fnd.api.services import Services
 from fnd.catalog import Catalog
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.errors import ConfigurationError, FndError
-from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
+from fnd.errors import ApplicationFailed, ConfigurationError, FndError, PluginFailed
+from fnd.hookspecs import (
+    ASGIApplication,
+    CallListener,
+    Codec,
+    CodecContext,
+    Driver,
+    DriverContext,
+    MetricsSource,
+    PluginContext,
+    SocketWatcher,
+)
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
 from fnd.plugin_manager import PluginManager
+from fnd.plugins import Plugin
 from fnd.runtime.agent import Agent, running_agent
+from fnd.runtime.call_listeners import telling
 from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
@@ -47,10 +63,15 @@ from fnd.store import CallHistory, StoreHealth, open_store
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
 
+_DRIVER_START_SECONDS = 60.0
+"""Until a driver runs, and what an earlier daemon left is cleared; systemd waits for longer."""
+
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
 
 _log = get_logger(__name__)
+
+Context = TypeVar("Context", bound=PluginContext)
 
 
 def run(load: Callable[[], Settings], environment: MutableMapping[str, str] = os.environ) -> None:
@@ -107,6 +128,7 @@ class Daemon:
         self._stop_requested = trio.Event()
         self._hurry_requested = trio.Event()
         self._reloading = trio.Lock()
+        self._plugins: PluginManager | None = None
 
     # What an operator asks for, by signal or over the control socket.
 
@@ -128,6 +150,8 @@ class Daemon:
         """
         async with self._reloading, self._manager.reloading():
             loaded = await trio.to_thread.run_sync(self._load)
+            if self._plugins is not None:
+                await trio.to_thread.run_sync(self._plugins.check_settings, loaded.plugins)
             reloaded = reload_settings(self.settings, loaded)
             self.settings = settings = reloaded.settings
             self._log.set_level(settings.log_level)
@@ -205,15 +229,19 @@ class Daemon:
             records = CallRecords(settings.call_records)
             await enter(records.flushing(history))
             watcher = await enter(watching_sockets())
-            plugins = PluginManager()
-            drivers = plugins.drivers(self._driver_context)
-            codecs = plugins.codecs(partial(self._codec_context, watcher))
-            _check_default_driver(settings.default_driver, drivers)
-            for scheme, driver in drivers.items():
-                await enter(driver.running())
-                left = await driver.clear()
-                if left:
-                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=left)
+            # In a thread, for modules are imported and hooks called that may take their time.
+            offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
+            plugins, codecs = offered.plugins, offered.codecs
+            drivers = dict(offered.drivers)
+            _check_default_driver(settings.default_driver, drivers, plugins)
+            for scheme, driver in offered.drivers.items():
+                try:
+                    await enter(_running_driver(driver))
+                except Exception as error:
+                    plugins.driver_failed(scheme, error)
+                    del drivers[scheme]
+                    _check_default_driver(settings.default_driver, drivers, plugins)
+            records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -244,12 +272,16 @@ class Daemon:
                 events=self._events,
                 records=records,
                 history=history,
+                plugins=plugins,
+                metrics=PluginMetrics(offered.metrics),
             )
             await trio.to_thread.run_sync(services.builder.clear)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
-            handler = Doors(Invocation(agent, catalog), management, token)
+            routes = PluginRoutes()
+            await enter(routes.mounting(offered.routes))
+            handler = Doors(Invocation(agent, catalog), management, token, routes)
             opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))
@@ -280,9 +312,23 @@ class Daemon:
             else:
                 self.stop()
 
-    def _driver_context(self, plugin: str) -> DriverContext:
+    def _ask_plugins(self, watcher: SocketWatcher) -> _Offered:
+        """Load every plugin and take what it offers. Raises ConfigurationError."""
+        plugins = self._plugins = PluginManager(_tell_of_plugin)
+        plugins.check_settings(self.settings.plugins)
+        context = partial(self._plugin_context, PluginContext)
+        return _Offered(
+            plugins=plugins,
+            drivers=plugins.drivers(lambda name: self._plugin_context(DriverContext, name)),
+            codecs=plugins.codecs(partial(self._codec_context, watcher)),
+            listeners=plugins.call_listeners(context),
+            routes=plugins.routes(context),
+            metrics=plugins.metrics(context),
+        )
+
+    def _plugin_context(self, kind: type[Context], plugin: str) -> Context:
         settings = self.settings
-        return DriverContext(
+        return kind(
             data_directory=settings.data_directory / plugin,
             runtime_directory=settings.runtime_directory / plugin,
             settings=settings.plugins.get(plugin, {}),
@@ -296,6 +342,42 @@ class Daemon:
             max_response_body_size=settings.max_response_body_size,
             settings=settings.plugins.get(plugin, {}),
         )
+
+
+@attrs.frozen(kw_only=True)
+class _Offered:
+    """What plugins offer."""
+
+    plugins: PluginManager
+    drivers: Mapping[str, Driver]
+    codecs: Mapping[str, Codec]
+    listeners: Mapping[Plugin, CallListener]
+    routes: Mapping[Plugin, ASGIApplication]
+    metrics: Mapping[Plugin, MetricsSource]
+
+
+def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: BaseException | None) -> None:
+    # A module that is not there says all in its message.
+    trace = None if isinstance(error, ImportError | ApplicationFailed) else error
+    about = {"plugin": plugin.name, "distribution": plugin.distribution, "where": where, "what": what, "count": count}
+    _log.error("plugin failed", **about, exc_info=trace)
+
+
+@asynccontextmanager
+async def _running_driver(driver: Driver) -> AsyncIterator[None]:
+    """Run a driver while in the context, cleared of what an earlier daemon has left.
+
+    Raises DriverFailed if that takes longer than _DRIVER_START_SECONDS; or whatever the driver does.
+    """
+    with trio.CancelScope(deadline=trio.current_time() + _DRIVER_START_SECONDS) as limit:
+        async with driver.running():
+            left = await driver.clear()
+            if left:
+                _log.warning("cleared what an earlier daemon left", driver=driver.scheme, containers=left)
+            limit.deadline = math.inf
+            yield
+    if limit.cancelled_caught:
+        raise PluginFailed(f"it was not ready after {_DRIVER_START_SECONDS:g} s")
 
 
 async def _drain_all(*servers: Server) -> None:
@@ -340,10 +422,11 @@ def _server_limits(settings: Settings) -> ServerLimits:
     )
 
 
-def _check_default_driver(name: str, drivers: Mapping[str, Driver]) -> None:
+def _check_default_driver(name: str, drivers: Mapping[str, Driver], plugins: PluginManager) -> None:
     if name not in drivers:
-        known = ", ".join(sorted(drivers))
-        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}")
+        known = ", ".join(sorted(drivers)) or "none"
+        reasons = [f"; the plugin {plugin.name!r} failed: {plugin.reason}" for plugin in plugins.suspects(name)]
+        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}{''.join(reasons)}")
 
 
 def _raise_descriptor_limit() -> None:

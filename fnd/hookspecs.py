@@ -1,18 +1,20 @@
-"""The whole plugin surface: what a driver and a codec are, and the hooks through which a package offers them.
+"""The whole plugin surface: the hooks through which a package offers what it has, and what the offered objects owe.
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
-return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
-of the rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks
-together. Nothing else of fnd is theirs.
+return objects; the objects' methods do the work. docs/plugins.md walks through writing each. What plugins need of the
+rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks together.
+Nothing else of fnd is theirs.
+
+The surface has a version, SURFACE. A plugin says by an attribute `fnd_surface` of its module for which it was made.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import attrs
 import pluggy
@@ -38,14 +40,26 @@ from fnd.errors import (
     ImageUnusable,
     InvalidFunctionResponse,
 )
+from fnd.http.asgi_types import ASGIApplication, Message, Receive, Scope, Send
+from fnd.model import CallRecord, Situation
 from fnd.tasks import KeyedLock, surrounding_nursery
 
+if TYPE_CHECKING:
+    import click
+
 __all__ = [
+    "COMMAND_GROUP",
+    "ENTRY_POINT_GROUP",
     "FUNCTION_FILE_NAMES",
     "MAX_FILE_SIZE",
     "NOT_BUNDLED",
+    "OLDEST_SURFACE",
     "PROJECT",
+    "SURFACE",
+    "ASGIApplication",
     "BuildFailed",
+    "CallListener",
+    "CallRecord",
     "CallRequest",
     "CallResponse",
     "Codec",
@@ -68,11 +82,19 @@ __all__ = [
     "KeyedLock",
     "Link",
     "LogSink",
+    "Message",
+    "MetricsSource",
+    "PluginContext",
     "Protection",
+    "Receive",
     "RequestBody",
+    "Scope",
+    "Send",
     "Session",
+    "Situation",
     "SocketWatcher",
     "Streams",
+    "control_socket",
     "find_function_file",
     "hookimpl",
     "hookspec",
@@ -81,6 +103,15 @@ __all__ = [
     "read_function_file",
     "surrounding_nursery",
 ]
+
+SURFACE: Final = 1
+"""The version of this surface. It grows by one whenever a plugin made for it could no longer work, or for another."""
+OLDEST_SURFACE: Final = 1
+"""The oldest version for which a plugin may have been made. One that does not say is taken to be made for 1."""
+ENTRY_POINT_GROUP: Final = "fnd"
+"""Entry points of plugins: the plugin's name, and its module."""
+COMMAND_GROUP: Final = "fnd.commands"
+"""Entry points of commands: what follows `fnd` on the command line, and where the click command is."""
 
 PROJECT: Final = "fnd"
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
@@ -212,15 +243,21 @@ class Protection:
 
 
 @attrs.frozen
-class DriverContext:
-    """What the daemon gives a driver."""
+class PluginContext:
+    """What the daemon gives a plugin."""
 
     data_directory: Path
-    """Kept between starts, the driver's own: bundles, caches."""
+    """Kept between starts, the plugin's own; the plugin makes it when it needs it."""
     runtime_directory: Path
-    """Emptied of the driver's own leavings by `clear`; short, so that socket paths fit in 107 bytes."""
+    """Gone after a reboot, the plugin's own, to be made by it and left empty; short, so that socket paths fit in 107
+    bytes."""
     settings: Mapping[str, Any]
     """The table [plugins.NAME] of the configuration file."""
+
+
+@attrs.frozen
+class DriverContext(PluginContext):
+    """The same for a driver, which empties its runtime directory in `clear`, of what a killed daemon left."""
 
 
 class Driver(Protocol):
@@ -392,13 +429,83 @@ class CodecContext:
     settings: Mapping[str, Any]
 
 
+# What else a plugin can offer.
+
+
+class CallListener(Protocol):
+    """Is told of every call that is over, off the call's way.
+
+    Its methods may block: they run in a thread that nothing else waits for, one at a time, in the order of the calls.
+    A listener that raises is told of the next calls all the same. While one takes its time, up to 10,000 calls wait for
+    it; of more, it misses the oldest.
+    """
+
+    def calls_over(self, calls: Sequence[CallRecord], missed: int, /) -> None:
+        """Take calls that are over, oldest first: at most 1,000, those of a tenth of a second at a time.
+
+        `missed` is how many more there were since the last time. Called while the daemon lives, in one of its last two
+        seconds the last time; then what is left is not told.
+        """
+
+    def close(self) -> None:
+        """Write out what is left: no call comes any more. What takes more than two seconds is left behind."""
+
+
+class MetricsSource(Protocol):
+    """What has metrics: a collector of prometheus_client's, or a CollectorRegistry of the plugin's own."""
+
+    def collect(self) -> Iterable[Any]:
+        """Return metrics, `prometheus_client.Metric`, for one scrape: at most 10,000 samples, within two seconds.
+
+        Called in a thread, never twice at a time. A name that fnd or another plugin has is left out, and so is all of
+        a source that raises or is slow, from that scrape.
+        """
+
+
+def control_socket(context: click.Context) -> Path:
+    """Return the control socket of the daemon that the command line means, for a plugin's command."""
+    from fnd.cli.control_socket import control_path
+
+    return control_path(context.find_root().obj)
+
+
 class Hooks:
-    """The hooks."""
+    """The hooks, in the order in which they are called: once at the start, each in a thread and not in trio's.
+
+    None means that there is nothing to offer. If a hook raises, the daemon goes on without what it would have offered;
+    only a ConfigurationError keeps it from starting, as any mistake in the settings does. A hook that has not returned
+    after ten seconds is given up, and no other hook of its plugin is called.
+    """
+
+    @hookspec
+    def fnd_settings(self) -> type[attrs.AttrsInstance] | None:
+        """Declare the settings: an attrs class for `plugin_settings.read`.
+
+        The table [plugins.NAME] is checked against it at the start, before the other hooks, and at each reload.
+        """
 
     @hookspec
     def fnd_driver(self, context: DriverContext) -> Driver | None:
-        """Offer a driver; called once at start."""
+        """Offer a driver. Raises ConfigurationError about its settings."""
 
     @hookspec
     def fnd_codec(self, context: CodecContext) -> Codec | None:
-        """Offer a codec; called once at start."""
+        """Offer a codec. Raises ConfigurationError about its settings."""
+
+    @hookspec
+    def fnd_call_listener(self, context: PluginContext) -> CallListener | None:
+        """Offer to be told of calls. Raises ConfigurationError about its settings."""
+
+    @hookspec
+    def fnd_routes(self, context: PluginContext) -> ASGIApplication | None:
+        """Offer an ASGI application, to be mounted under /plugins/NAME. Raises ConfigurationError about its settings.
+
+        It is reached as the management API is: on the control socket by the daemon's user and root, on other listeners
+        where management is on, with the token. Its code runs in trio's thread, on trio, and must not block. `path` is
+        whole, and `root_path` says where it is mounted. Its lifespan has ten seconds to start and to stop; what it
+        raises is logged and answered with 500. A caller that hangs up cancels it where it stands.
+        """
+
+    @hookspec
+    def fnd_metrics(self, context: PluginContext) -> MetricsSource | None:
+        """Offer metrics, for /metrics. Raises ConfigurationError about its settings."""

@@ -27,6 +27,7 @@ from fnd.api.problems import documented
 from fnd.api.services import Services, services_of
 from fnd.checks import Diagnosis, DriverStatus, check_machine
 from fnd.errors import BadRequest, ConfigurationError
+from fnd.plugins import PluginStatus
 from fnd.runtime.function_logs import MAX_LINES, FunctionLogStatistics
 from fnd.runtime.log_files import LogLine
 from fnd.runtime.statistics import AgentStatistics
@@ -130,6 +131,19 @@ async def doctor(request: Request[Any, Any, Any]) -> Diagnosis:
     return Diagnosis(checks=checks, drivers=drivers)
 
 
+@attrs.frozen
+class Plugins:
+    """Every plugin of this installation."""
+
+    plugins: tuple[PluginStatus, ...]
+
+
+@get("/plugins", operation_id="GetPlugins")
+async def plugins(request: Request[Any, Any, Any]) -> Plugins:
+    """Return every plugin: where it came from, what it offers, and what has gone wrong with it."""
+    return Plugins(tuple(services_of(request).plugins.statuses()))
+
+
 @post("/drain", operation_id="Drain", status_code=202)
 async def drain(request: Request[Any, Any, Any]) -> None:
     """Take no new calls; let running ones finish."""
@@ -225,6 +239,6 @@ async def build(
 
 control_router: Final = Router(
     path="/control",
-    route_handlers=[status, pools, doctor, drain, reload, stop, logs, events, build, list_calls, get_call],
+    route_handlers=[status, pools, doctor, plugins, drain, reload, stop, logs, events, build, list_calls, get_call],
     tags=["control"],
 )

@@ -6,13 +6,14 @@ a few lines of stand-in, and no handler reaches further than it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 import attrs
 
 from fnd.api.builds import Builder
+from fnd.api.plugin_metrics import PluginMetrics
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fnd.catalog import Catalog
     from fnd.config import Settings
     from fnd.hookspecs import Codec, Driver
+    from fnd.plugins import PluginStatus
     from fnd.runtime.call import Call
     from fnd.runtime.call_records import CallRecords
     from fnd.runtime.events import EventBus
@@ -69,6 +71,21 @@ class DaemonControl(Protocol):
         """
 
 
+class PluginsView(Protocol):
+    """The plugins, as far as routes see them."""
+
+    def statuses(self) -> Sequence[PluginStatus]:
+        """Return what is known of each."""
+
+
+class NoPlugins:
+    """Where there are none."""
+
+    def statuses(self) -> Sequence[PluginStatus]:
+        """Return nothing."""
+        return ()
+
+
 @attrs.frozen(kw_only=True, eq=False)
 class Services:
     """Everything a route may use."""
@@ -88,6 +105,9 @@ class Services:
     """Of the last calls that are over."""
     history: CallHistory
     """Where records go to."""
+    plugins: PluginsView = attrs.field(factory=NoPlugins)
+    metrics: PluginMetrics = attrs.field(factory=lambda: PluginMetrics({}))
+    """Plugins' own."""
     builder: Builder = attrs.field(
         default=attrs.Factory(lambda self: Builder(self.settings.data_directory), takes_self=True)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -48,10 +48,14 @@ class CallRecords:
         """The last one that the task has dealt with."""
         self._parked: trio.Event | None = None
         """Set to wake the task, which has nothing to do."""
+        self.listeners: Sequence[Callable[[Call], None]] = ()
+        """What is told of each call that is over; never waits, never raises."""
 
     def add(self, call: Call) -> None:
         """Keep a call that is over; once for each."""
         self._ring.append(call)
+        for tell in self.listeners:
+            tell(call)
         if self._parked is not None:
             self._parked.set()
             self._parked = None
