@@ -26,31 +26,32 @@ class PluginMetrics:
 
     async def collect(self) -> list[tuple[Plugin, list[Any]]]:
         """Return what each plugin has to tell, of those that do in time. Cancelled: their threads end by themselves."""
-        found: list[tuple[Plugin, list[Any]]] = []
+        found: dict[Plugin, list[Any]] = {}
         async with trio.open_nursery() as nursery:
             for source in self._sources:
                 nursery.start_soon(source.collect, found)
-        return found
+        # In the same order at each scrape: of two with the same name it is always the same one that is told.
+        return [(source.plugin, found[source.plugin]) for source in self._sources if source.plugin in found]
 
 
 class _Source:
     def __init__(self, plugin: Plugin, source: MetricsSource) -> None:
-        self._plugin = plugin
+        self.plugin = plugin
         self._source = source
         self._turn = trio.CapacityLimiter(1)
         """Held until its thread has returned: one that hangs takes no other, and is asked no more."""
 
-    async def collect(self, found: list[tuple[Plugin, list[Any]]]) -> None:
+    async def collect(self, found: dict[Plugin, list[Any]]) -> None:
         with trio.move_on_after(SECONDS) as limit:
             got = await trio.to_thread.run_sync(
-                _contained, self._source, abandon_on_cancel=True, limiter=self._turn, thread_name=self._plugin.name
+                _contained, self._source, abandon_on_cancel=True, limiter=self._turn, thread_name=self.plugin.name
             )
         if limit.cancelled_caught:
-            self._plugin.trouble(WHERE, f"slow: it had not returned after {SECONDS:g} s")
+            self.plugin.trouble(WHERE, f"slow: it had not returned after {SECONDS:g} s")
         elif isinstance(got, BaseException):
-            self._plugin.trouble(WHERE, describe(got), got)
+            self.plugin.trouble(WHERE, describe(got), got)
         else:
-            found.append((self._plugin, got))
+            found[self.plugin] = got
 
 
 def _contained(source: MetricsSource) -> list[Any] | BaseException:

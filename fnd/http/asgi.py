@@ -68,6 +68,8 @@ class ASGIBridge:
             if lifespan.failure is None:
                 yield
                 await lifespan.shutdown()
+            else:
+                nursery.cancel_scope.cancel()  # it may not know that it need not wait for more
         if lifespan.failure is not None:
             raise errors.ApplicationFailed(lifespan.failure) from lifespan.error
 
