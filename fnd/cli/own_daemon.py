@@ -1,4 +1,4 @@
-"""A daemon of a command's own, in a directory that goes with it, and the proof that nothing of it is left."""
+"""A daemon of a command's or a test's own, in a directory that goes with it, and proof that nothing of it is left."""
 
 from __future__ import annotations
 
@@ -38,27 +38,36 @@ _NOT_PASSED_ON_EITHER: Final = frozenset(
 class OwnDaemon:
     """Start it in the context; leaving that stops it, kills it if need be, and removes its directory."""
 
-    _process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | None = None
+    """The daemon's, once it was started."""
     _ready: socket.socket | None = None
     """Open as long as the daemon runs, for it has more to say than that it is ready."""
     _others: frozenset[int] = frozenset()
     """Children of ours that have nothing to do with it."""
 
-    def __init__(self) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="fnd-"))
+    def __init__(self, directory: Path | None = None, settings: str = "", *, adopt: bool = True) -> None:
+        """Choose its directory, if none is given, which then stays; `settings` is its configuration file's content.
+
+        With `adopt`, processes of its that lose their parents become this process's children while in the context, to
+        be found by `remains` and ended with it: for who has no other children that come and go.
+        """
+        self._given = directory is not None
+        self._settings = settings
+        self._adopt = adopt
+        self.directory = directory or Path(tempfile.mkdtemp(prefix="fnd-"))
         self.control = self.directory / "run" / "control.sock"
         self.log = self.directory / "daemon.log"
 
     def __enter__(self) -> Self:
-        # Whatever a process of the daemon leaves behind becomes our child, where `remains` finds it.
-        _adopt_orphans(True)
+        if self._adopt:
+            _adopt_orphans(True)
         self._others = frozenset(child.pid for child in _children())
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        process = self._process
+        process = self.process
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
             try:
@@ -72,8 +81,10 @@ class OwnDaemon:
             os.waitpid(orphan.pid, 0)
         if self._ready is not None:
             self._ready.close()
-        _adopt_orphans(False)
-        _remove(self.directory)
+        if self._adopt:
+            _adopt_orphans(False)
+        if not self._given:
+            _remove(self.directory)
 
     def client(self) -> Daemon:
         """Return a connection to its control socket."""
@@ -89,13 +100,17 @@ class OwnDaemon:
         notify = self.directory / "notify.sock"
         command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0"]
         command += ["--data", str(self.directory / "data"), "--runtime-directory", str(self.control.parent)]
+        if self._settings:
+            settings = self.directory / "fnd.toml"
+            settings.write_text(self._settings)
+            command += ["--config", str(settings)]
         if self._ready is not None:
             self._ready.close()
         notify.unlink(missing_ok=True)  # it is started again
         ready = self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         ready.bind(str(notify))
         with self.log.open("wb") as log:
-            self._process = process = subprocess.Popen(
+            self.process = process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -106,6 +121,10 @@ class OwnDaemon:
             )
         self._wait_until_ready(process, ready)
 
+    def written(self) -> str:
+        """Return its log."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
     def stop(self) -> None:
         """Ask it to stop with SIGTERM and wait until it has. Raises CommandError if it does not, or not well."""
         self.signal(signal.SIGTERM)
@@ -113,12 +132,12 @@ class OwnDaemon:
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, if it is still there."""
-        assert self._process is not None, "it has been started"
-        self._process.send_signal(number)
+        assert self.process is not None, "it has been started"
+        self.process.send_signal(number)
 
     def wait(self) -> None:
         """Wait until it has stopped. Raises CommandError if it does not, or not well."""
-        process = self._process
+        process = self.process
         assert process is not None, "it has been started"
         try:
             code = process.wait(STOP_LIMIT)
@@ -139,7 +158,9 @@ class OwnDaemon:
 
     def _orphans(self) -> list[_Process]:
         """Return what was left behind to us: our children but for the daemon and those that we had before."""
-        ours = self._others if self._process is None else {*self._others, self._process.pid}
+        if not self._adopt:
+            return []
+        ours = self._others if self.process is None else {*self._others, self.process.pid}
         return [child for child in _children() if child.pid not in ours]
 
     def _wait_until_ready(self, process: subprocess.Popen[bytes], ready: socket.socket) -> None:
@@ -155,7 +176,7 @@ class OwnDaemon:
         raise CommandError(f"The daemon was not ready within {START_LIMIT:g} s{self._log_tail()}")
 
     def _log_tail(self) -> str:
-        lines = self.log.read_text(errors="replace").splitlines()[-_LOG_TAIL:]
+        lines = self.written().splitlines()[-_LOG_TAIL:]
         return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
 
 
