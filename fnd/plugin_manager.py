@@ -158,12 +158,12 @@ class PluginManager:
 
     def _add(self, plugin: Plugin, module: object) -> None:
         try:
-            plugin.surface = _surface_of(module)
+            plugin.surface = surface_of(module)
             self._manager.register(module, plugin.name)
             # A hook that there is not was made for another surface, and its plugin would miss what it stands for.
             if unknown := sorted(_unknown_hooks(self._manager, module)):
-                raise _Unfit(f"it has hooks that surface {SURFACE} does not: {', '.join(unknown)}")  # noqa: TRY301
-        except _Unfit as error:
+                raise Unfit(f"it has hooks that surface {SURFACE} does not: {', '.join(unknown)}")  # noqa: TRY301
+        except Unfit as error:
             plugin.refuse(f"{error}; install a version of it for fnd's surface {SURFACE}, or another fnd")
         except (pluggy.PluginValidationError, ValueError) as error:
             plugin.refuse(f"its hooks are not those of surface {SURFACE}: {error}", error)
@@ -224,7 +224,7 @@ class PluginManager:
                 plugin.trouble(what, f"slow: it took {took:.1f} s")
 
 
-class _Unfit(Exception):
+class Unfit(Exception):
     """A plugin made for another surface."""
 
 
@@ -236,14 +236,15 @@ def _found() -> Iterable[EntryPoint]:
     )
 
 
-def _surface_of(module: object) -> int:
+def surface_of(module: object) -> int:
+    """Return the version of the surface that a plugin's module is made for. Raises Unfit if it cannot be used here."""
     surface = getattr(module, "fnd_surface", 1)
     if isinstance(surface, bool) or not isinstance(surface, int):
-        raise _Unfit(f"its fnd_surface is {surface!r}, and no whole number")
+        raise Unfit(f"its fnd_surface is {surface!r}, and no whole number")
     if surface > SURFACE:
-        raise _Unfit(f"it is made for surface {surface}, newer than this fnd's")
+        raise Unfit(f"it is made for surface {surface}, newer than this fnd's")
     if surface < OLDEST_SURFACE:
-        raise _Unfit(f"it is made for surface {surface}, older than {OLDEST_SURFACE}, the oldest that this fnd knows")
+        raise Unfit(f"it is made for surface {surface}, older than {OLDEST_SURFACE}, the oldest that this fnd knows")
     return surface
 
 
