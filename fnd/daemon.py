@@ -116,6 +116,7 @@ class Daemon:
         self._load = load
         self._log = log
         self._events = EventBus()
+        self._records = CallRecords(settings.call_records)
         self._logs = FunctionLogs(
             settings.data_directory / "logs",
             per_call_limit=settings.function_log_size,
@@ -192,6 +193,7 @@ class Daemon:
         await self._manager.stopping(self.settings.grace_period + _CLEANUP_SECONDS, "Stopping: letting calls finish")
         await self._enter("stopping", "Stopping: letting calls finish")
         self._events.close()
+        self._records.over.close()
         self._logs.end_streams()
         await self._drain(public, control)
         if public.connections or control.connections:
@@ -226,8 +228,7 @@ class Daemon:
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
             await enter(_background(self._logs.run))
             history = CallHistory(store, settings.call_history)
-            records = CallRecords(settings.call_records)
-            await enter(records.flushing(history))
+            await enter(self._records.flushing(history))
             watcher = await enter(watching_sockets())
             # In a thread, for modules are imported and hooks called that may take their time.
             offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
@@ -241,7 +242,7 @@ class Daemon:
                     plugins.driver_failed(scheme, error)
                     del drivers[scheme]
                     _check_default_driver(settings.default_driver, drivers, plugins)
-            records.listeners = await enter(telling(offered.listeners))
+            self._records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -252,7 +253,7 @@ class Daemon:
                     timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
-                    records=records,
+                    records=self._records,
                 )
             )
             await enter(watching_pressure(agent.relieve))
@@ -270,7 +271,7 @@ class Daemon:
                 codecs=codecs,
                 logs=self._logs,
                 events=self._events,
-                records=records,
+                records=self._records,
                 history=history,
                 plugins=plugins,
                 metrics=PluginMetrics(offered.metrics),

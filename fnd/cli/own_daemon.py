@@ -90,7 +90,7 @@ class OwnDaemon:
         """Return a connection to its control socket."""
         return Daemon(self.control)
 
-    def start(self) -> None:
+    def start(self, listen: str = "127.0.0.1:0") -> None:
         """Return when it is ready to be called. Raises CommandError, with the end of its log, if it never is."""
         environment = {
             name: value
@@ -98,7 +98,7 @@ class OwnDaemon:
             if not name.startswith(_NOT_PASSED_ON) and name not in _NOT_PASSED_ON_EITHER
         }
         notify = self.directory / "notify.sock"
-        command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0"]
+        command = [sys.executable, "-m", "fnd", "serve", "--listen", listen]
         command += ["--data", str(self.directory / "data"), "--runtime-directory", str(self.control.parent)]
         if self._settings:
             settings = self.directory / "fnd.toml"
@@ -142,9 +142,9 @@ class OwnDaemon:
         try:
             code = process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            raise CommandError(f"The daemon has not stopped within {STOP_LIMIT:g} s{self._log_tail()}") from None
+            raise CommandError(f"The daemon has not stopped within {STOP_LIMIT:g} s{self.log_tail()}") from None
         if code != 0:
-            raise CommandError(f"The daemon ended with {code}{self._log_tail()}")
+            raise CommandError(f"The daemon ended with {code}{self.log_tail()}")
 
     def remains(self) -> list[str]:
         """Return what a stopped daemon has left on this machine, but for its data directory and its log."""
@@ -172,10 +172,11 @@ class OwnDaemon:
                     return
             except TimeoutError:
                 if (code := process.poll()) is not None:
-                    raise CommandError(f"The daemon ended with {code} at its start{self._log_tail()}") from None
-        raise CommandError(f"The daemon was not ready within {START_LIMIT:g} s{self._log_tail()}")
+                    raise CommandError(f"The daemon ended with {code} at its start{self.log_tail()}") from None
+        raise CommandError(f"The daemon was not ready within {START_LIMIT:g} s{self.log_tail()}")
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
+        """Return the end of its log, to follow what went wrong; "" if it wrote nothing."""
         lines = self.written().splitlines()[-_LOG_TAIL:]
         return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
 
