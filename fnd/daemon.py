@@ -17,9 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 
-import attrs
 import trio
 
 from fnd import __version__, listeners, systemd
@@ -32,24 +30,15 @@ from fnd.api.services import Services
 from fnd.catalog import Catalog
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.errors import ApplicationFailed, ConfigurationError, FndError, PluginFailed
-from fnd.hookspecs import (
-    ASGIApplication,
-    CallListener,
-    Codec,
-    CodecContext,
-    Driver,
-    DriverContext,
-    MetricsSource,
-    PluginContext,
-    SocketWatcher,
-)
+from fnd.errors import ApplicationFailed, ConfigurationError, FndError
+from fnd.hookspecs import Driver, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
+from fnd.offers import Offers, ask, running_driver
 from fnd.plugin_manager import PluginManager
-from fnd.plugins import Plugin
+from fnd.plugins import Plugin, blame
 from fnd.runtime.agent import Agent, running_agent
 from fnd.runtime.call_listeners import telling
 from fnd.runtime.call_records import CallRecords
@@ -63,15 +52,10 @@ from fnd.store import CallHistory, StoreHealth, open_store
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
 
-_DRIVER_START_SECONDS = 60.0
-"""Until a driver runs, and what an earlier daemon left is cleared; systemd waits for longer."""
-
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
 
 _log = get_logger(__name__)
-
-Context = TypeVar("Context", bound=PluginContext)
 
 
 def run(load: Callable[[], Settings], environment: MutableMapping[str, str] = os.environ) -> None:
@@ -230,13 +214,15 @@ class Daemon:
             await enter(records.flushing(history))
             watcher = await enter(watching_sockets())
             # In a thread, for modules are imported and hooks called that may take their time.
-            offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
-            plugins, codecs = offered.plugins, offered.codecs
+            plugins, offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
+            codecs = offered.codecs
             drivers = dict(offered.drivers)
             _check_default_driver(settings.default_driver, drivers, plugins)
             for scheme, driver in offered.drivers.items():
                 try:
-                    await enter(_running_driver(driver))
+                    cleared = await enter(running_driver(driver, partial(plugins.of_driver(scheme).trouble, "driver")))
+                    if cleared:
+                        _log.warning("cleared what an earlier daemon left", driver=scheme, containers=cleared)
                 except Exception as error:
                     plugins.driver_failed(scheme, error)
                     del drivers[scheme]
@@ -253,6 +239,7 @@ class Daemon:
                     logs=self._logs,
                     events=self._events,
                     records=records,
+                    on_fault=partial(blame, plugins),
                 )
             )
             await enter(watching_pressure(agent.relieve))
@@ -312,48 +299,10 @@ class Daemon:
             else:
                 self.stop()
 
-    def _ask_plugins(self, watcher: SocketWatcher) -> _Offered:
+    def _ask_plugins(self, watcher: SocketWatcher) -> tuple[PluginManager, Offers]:
         """Load every plugin and take what it offers. Raises ConfigurationError."""
         plugins = self._plugins = PluginManager(_tell_of_plugin)
-        plugins.check_settings(self.settings.plugins)
-        context = partial(self._plugin_context, PluginContext)
-        return _Offered(
-            plugins=plugins,
-            drivers=plugins.drivers(lambda name: self._plugin_context(DriverContext, name)),
-            codecs=plugins.codecs(partial(self._codec_context, watcher)),
-            listeners=plugins.call_listeners(context),
-            routes=plugins.routes(context),
-            metrics=plugins.metrics(context),
-        )
-
-    def _plugin_context(self, kind: type[Context], plugin: str) -> Context:
-        settings = self.settings
-        return kind(
-            data_directory=settings.data_directory / plugin,
-            runtime_directory=settings.runtime_directory / plugin,
-            settings=settings.plugins.get(plugin, {}),
-        )
-
-    def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
-        settings = self.settings
-        return CodecContext(
-            socket_watcher=watcher,
-            max_response_header_size=settings.max_response_header_size,
-            max_response_body_size=settings.max_response_body_size,
-            settings=settings.plugins.get(plugin, {}),
-        )
-
-
-@attrs.frozen(kw_only=True)
-class _Offered:
-    """What plugins offer."""
-
-    plugins: PluginManager
-    drivers: Mapping[str, Driver]
-    codecs: Mapping[str, Codec]
-    listeners: Mapping[Plugin, CallListener]
-    routes: Mapping[Plugin, ASGIApplication]
-    metrics: Mapping[Plugin, MetricsSource]
+        return plugins, ask(plugins, self.settings, watcher)
 
 
 def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: BaseException | None) -> None:
@@ -361,23 +310,6 @@ def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: Ba
     trace = None if isinstance(error, ImportError | ApplicationFailed) else error
     about = {"plugin": plugin.name, "distribution": plugin.distribution, "where": where, "what": what, "count": count}
     _log.error("plugin failed", **about, exc_info=trace)
-
-
-@asynccontextmanager
-async def _running_driver(driver: Driver) -> AsyncIterator[None]:
-    """Run a driver while in the context, cleared of what an earlier daemon has left.
-
-    Raises DriverFailed if that takes longer than _DRIVER_START_SECONDS; or whatever the driver does.
-    """
-    with trio.CancelScope(deadline=trio.current_time() + _DRIVER_START_SECONDS) as limit:
-        async with driver.running():
-            left = await driver.clear()
-            if left:
-                _log.warning("cleared what an earlier daemon left", driver=driver.scheme, containers=left)
-            limit.deadline = math.inf
-            yield
-    if limit.cancelled_caught:
-        raise PluginFailed(f"it was not ready after {_DRIVER_START_SECONDS:g} s")
 
 
 async def _drain_all(*servers: Server) -> None:
