@@ -13,7 +13,7 @@ import resource
 import signal
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -26,10 +26,11 @@ from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
 from fnd.api.services import Services
 from fnd.catalog import Catalog
+from fnd.clearing import clear, clear_spool, driver_context, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.errors import ConfigurationError, FndError
-from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
+from fnd.hookspecs import CodecContext, Driver, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
@@ -43,6 +44,7 @@ from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.pressure import watching_pressure
 from fnd.runtime.socket_watcher import watching_sockets
 from fnd.store import CallHistory, StoreHealth, open_store
+from fnd.store.lock import directory_held
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
@@ -194,9 +196,11 @@ class Daemon:
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            stack.callback(_remove_empty_directories, settings.runtime_directory)
+            stack.callback(remove_empty_directories, settings.runtime_directory)
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
+            # Before anything is cleared there: it would be another daemon's.
+            stack.enter_context(directory_held(settings.runtime_directory))
             store.on_health = self._tell_store_health
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
@@ -206,14 +210,16 @@ class Daemon:
             await enter(records.flushing(history))
             watcher = await enter(watching_sockets())
             plugins = PluginManager()
-            drivers = plugins.drivers(self._driver_context)
+            drivers = plugins.drivers(partial(driver_context, settings))
             codecs = plugins.codecs(partial(self._codec_context, watcher))
             _check_default_driver(settings.default_driver, drivers)
             for scheme, driver in drivers.items():
                 await enter(driver.running())
-                left = await driver.clear()
-                if left:
-                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=left)
+                cleared = await clear(scheme, driver)
+                if cleared.containers:
+                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=cleared.containers)
+                if cleared.error:
+                    _log.warning("what an earlier daemon left cannot be cleared", driver=scheme, error=cleared.error)
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -245,7 +251,7 @@ class Daemon:
                 records=records,
                 history=history,
             )
-            await trio.to_thread.run_sync(services.builder.clear)
+            await trio.to_thread.run_sync(clear_spool, settings.data_directory)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
@@ -279,14 +285,6 @@ class Daemon:
                     _log.error("settings not reloaded", error=error.message)
             else:
                 self.stop()
-
-    def _driver_context(self, plugin: str) -> DriverContext:
-        settings = self.settings
-        return DriverContext(
-            data_directory=settings.data_directory / plugin,
-            runtime_directory=settings.runtime_directory / plugin,
-            settings=settings.plugins.get(plugin, {}),
-        )
 
     def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
         settings = self.settings
@@ -350,13 +348,6 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _remove_empty_directories(path: Path) -> None:
-    """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
-    for directory in path.iterdir() if path.is_dir() else ():
-        with suppress(OSError):
-            directory.rmdir()
 
 
 def _make_directory(path: Path) -> None:

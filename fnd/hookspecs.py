@@ -248,7 +248,9 @@ class Driver(Protocol):
     async def clear(self) -> int:
         """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers.
 
-        What daemons with other runtime directories have is left alone. Cancelled: the next call removes the rest.
+        What daemons with other runtime directories have is left alone. Called when a daemon starts, and by `fnd doctor
+        --clean`. Raises ContainerFailed, which says why, if something may be left. Cancelled or failed: the next call
+        removes the rest.
         """
 
     async def prepare(self, image: str) -> None:
