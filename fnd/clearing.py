@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -57,6 +58,19 @@ def driver_context(settings: Settings, plugin: str) -> DriverContext:
         runtime_directory=settings.runtime_directory / plugin,
         settings=settings.plugins.get(plugin, {}),
     )
+
+
+def make_runtime_directory(path: Path) -> None:
+    """Make the runtime directory for this user alone. Raises ConfigurationError if it is somebody else's."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = path.lstat()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
+        ) from error
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
+        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")
 
 
 async def clear(scheme: str, driver: Driver) -> Cleared:
@@ -113,8 +127,8 @@ async def _run_and_clear(scheme: str, driver: Driver) -> Cleared:
 
 def _hold(settings: Settings, stack: ExitStack) -> None:
     try:
-        for directory in (settings.data_directory, settings.runtime_directory):
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        settings.data_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_runtime_directory(settings.runtime_directory)
         stack.enter_context(held(settings.data_directory))
         stack.enter_context(directory_held(settings.runtime_directory))
     except OSError as error:
@@ -136,6 +150,6 @@ def _sockets(settings: Settings) -> Iterator[Path]:
 def _clear_own(settings: Settings) -> None:
     clear_spool(settings.data_directory)
     for path in _sockets(settings):
-        with suppress(AlreadyRunning, ConfigurationError):  # systemd's, or not ours
+        with suppress(AlreadyRunning, ConfigurationError, OSError):  # systemd's, or not this user's
             remove_stale(path)
     remove_empty_directories(settings.runtime_directory)

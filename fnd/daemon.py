@@ -11,12 +11,10 @@ import math
 import os
 import resource
 import signal
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import trio
 
@@ -26,7 +24,7 @@ from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
 from fnd.api.services import Services
 from fnd.catalog import Catalog
-from fnd.clearing import clear, clear_spool, driver_context, remove_empty_directories
+from fnd.clearing import clear, clear_spool, driver_context, make_runtime_directory, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.errors import ConfigurationError, FndError
@@ -143,7 +141,7 @@ class Daemon:
     async def run(self) -> None:
         """Live, from start to stop."""
         _raise_descriptor_limit()
-        _make_directory(self.settings.runtime_directory)
+        make_runtime_directory(self.settings.runtime_directory)
         # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
         # comes while it cleans up does not keep it from that.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -348,16 +346,3 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _make_directory(path: Path) -> None:
-    """Make the runtime directory, for this user alone. Raises ConfigurationError if it is somebody else's."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")

@@ -19,6 +19,8 @@ from tests.system.live_daemon import PROGRAMS, LiveDaemon, LiveFunction, eventua
 pytestmark = pytest.mark.system
 
 IMAGE = "fnd-test/answering:1"
+LONG = 3600
+"""Seconds that a container may be idle, however slow the machine is."""
 SETTINGS = """
 memory = 2048
 [plugins.process]
@@ -49,7 +51,13 @@ def doctor(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]
 
 
 def in_docker(daemon: LiveDaemon) -> LiveFunction:
-    body = {"name": "in-docker", "app_id": daemon.app_id, "image": f"docker://{IMAGE}", "memory": 64}
+    body = {
+        "name": "in-docker",
+        "app_id": daemon.app_id,
+        "image": f"docker://{IMAGE}",
+        "memory": 64,
+        "idle_timeout": LONG,
+    }
     return LiveFunction(daemon, daemon.control.post("/v2/fns", body)["id"])
 
 
@@ -66,7 +74,7 @@ def left_of(daemon: LiveDaemon) -> list[str]:
 
 async def test_of_a_killed_daemon_nothing_is_left_and_another_goes_on(root: Path) -> None:
     with live_daemon(root / "other", SETTINGS) as other, live_daemon(root / "one", SETTINGS) as one:
-        kept, lost = other.function("kept"), one.function("lost")
+        kept, lost = other.function("kept", idle_timeout=LONG), one.function("lost")
         await kept.call()
         await lost.call("stray")
         (root / "one" / "data" / "spool" / "cut-short").mkdir(parents=True)
@@ -90,7 +98,7 @@ async def test_containers_of_an_engine_are_removed_by_whose_they_are(root: Path,
     settings = f'{SETTINGS}[plugins.docker]\nhost = "{docker.host}"\n'
     with live_daemon(root / "other", settings) as other, live_daemon(root / "one", settings) as one:
         for daemon in (other, one):
-            await daemon.function("f").call()
+            await daemon.function("f", idle_timeout=LONG).call()
             await in_docker(daemon).call()
         kill(one)
         assert len(docker.containers()) == 2
@@ -106,7 +114,7 @@ async def test_containers_of_an_engine_are_removed_by_whose_they_are(root: Path,
 
 async def test_while_a_daemon_runs_nothing_is_touched(root: Path) -> None:
     with live_daemon(root / "one", SETTINGS) as one:
-        function = one.function("f")
+        function = one.function("f", idle_timeout=LONG)
         await function.call()
         refused = doctor(root / "one")
         assert refused.returncode == 1
@@ -121,7 +129,7 @@ async def test_while_a_daemon_runs_nothing_is_touched(root: Path) -> None:
 
 async def test_a_daemon_with_the_runtime_directory_of_another_does_not_start(root: Path) -> None:
     with live_daemon(root / "one", SETTINGS) as one:
-        function = one.function("f")
+        function = one.function("f", idle_timeout=LONG)
         await function.call()
         command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0"]
         command += ["--data", str(root / "other" / "data"), "--runtime-directory", str(one.run)]
