@@ -11,12 +11,10 @@ import math
 import os
 import resource
 import signal
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import trio
 
@@ -28,6 +26,7 @@ from fnd.api.plugin_metrics import PluginMetrics
 from fnd.api.plugin_routes import PluginRoutes
 from fnd.api.services import Services
 from fnd.catalog import Catalog
+from fnd.clearing import Cleared, clear_spool, make_runtime_directory, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.errors import ApplicationFailed, ConfigurationError, FndError
@@ -48,6 +47,7 @@ from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.pressure import watching_pressure
 from fnd.runtime.socket_watcher import watching_sockets
 from fnd.store import CallHistory, StoreHealth, open_store
+from fnd.store.lock import directory_held
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
@@ -149,7 +149,7 @@ class Daemon:
     async def run(self) -> None:
         """Live, from start to stop."""
         _raise_descriptor_limit()
-        _make_directory(self.settings.runtime_directory)
+        make_runtime_directory(self.settings.runtime_directory)
         # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
         # comes while it cleans up does not keep it from that.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -202,9 +202,11 @@ class Daemon:
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            stack.callback(_remove_empty_directories, settings.runtime_directory)
+            stack.callback(remove_empty_directories, settings.runtime_directory)
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
+            # Before anything is cleared there: it would be another daemon's.
+            stack.enter_context(directory_held(settings.runtime_directory))
             store.on_health = self._tell_store_health
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
@@ -221,12 +223,12 @@ class Daemon:
             for scheme, driver in offered.drivers.items():
                 try:
                     cleared = await enter(running_driver(driver, partial(plugins.of_driver(scheme).trouble, "driver")))
-                    if cleared:
-                        _log.warning("cleared what an earlier daemon left", driver=scheme, containers=cleared)
                 except Exception as error:
                     plugins.driver_failed(scheme, error)
                     del drivers[scheme]
                     _check_default_driver(settings.default_driver, drivers, plugins)
+                else:
+                    _tell_of_cleared(cleared)
             records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
@@ -262,7 +264,7 @@ class Daemon:
                 plugins=plugins,
                 metrics=PluginMetrics(offered.metrics),
             )
-            await trio.to_thread.run_sync(services.builder.clear)
+            await trio.to_thread.run_sync(clear_spool, settings.data_directory)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
@@ -303,6 +305,13 @@ class Daemon:
         """Load every plugin and take what it offers. Raises ConfigurationError."""
         plugins = self._plugins = PluginManager(_tell_of_plugin)
         return plugins, ask(plugins, self.settings, watcher)
+
+
+def _tell_of_cleared(cleared: Cleared) -> None:
+    if cleared.containers:
+        _log.warning("cleared what an earlier daemon left", driver=cleared.driver, containers=cleared.containers)
+    if cleared.error:
+        _log.warning("what an earlier daemon left cannot be cleared", driver=cleared.driver, error=cleared.error)
 
 
 def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: BaseException | None) -> None:
@@ -365,23 +374,3 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _remove_empty_directories(path: Path) -> None:
-    """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
-    for directory in path.iterdir() if path.is_dir() else ():
-        with suppress(OSError):
-            directory.rmdir()
-
-
-def _make_directory(path: Path) -> None:
-    """Make the runtime directory, for this user alone. Raises ConfigurationError if it is somebody else's."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")

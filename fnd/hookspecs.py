@@ -295,9 +295,10 @@ class Driver(Protocol):
     async def clear(self) -> int:
         """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers.
 
-        What daemons with other runtime directories have is left alone. It has, with `running`, a minute to start.
-        Raises ConfigurationError if the operator must act before any daemon can start; what else it raises takes the
-        driver out of service. Cancelled: the next call removes the rest.
+        What daemons with other runtime directories have is left alone. Called when a daemon starts, where it has, with
+        `running`, a minute; and by `fnd doctor --clean`. Raises ContainerFailed, which says why, if something may be
+        left; ConfigurationError if the operator must act before any daemon can start. Cancelled or failed: the next
+        call removes the rest.
         """
 
     async def prepare(self, image: str) -> None:

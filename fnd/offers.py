@@ -6,11 +6,11 @@ import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TypeVar
 
 import attrs
 import trio
 
+from fnd.clearing import Cleared, clear, driver_context
 from fnd.config import Settings
 from fnd.errors import PluginFailed
 from fnd.hookspecs import (
@@ -19,7 +19,6 @@ from fnd.hookspecs import (
     Codec,
     CodecContext,
     Driver,
-    DriverContext,
     MetricsSource,
     PluginContext,
     SocketWatcher,
@@ -31,8 +30,6 @@ _START_SECONDS = 60.0
 """Until a driver runs, and what an earlier daemon left is cleared; systemd waits for longer."""
 _STOP_SECONDS = 10.0
 """For a driver to end its threads and connections, when its containers are gone already."""
-
-Context = TypeVar("Context", bound=PluginContext)
 
 
 @attrs.frozen(kw_only=True)
@@ -49,9 +46,9 @@ class Offers:
 def ask(plugins: PluginManager, settings: Settings, watcher: SocketWatcher) -> Offers:
     """Check the settings of every plugin, and call its hooks. Raises ConfigurationError. Blocks: run it in a thread."""
     plugins.check_settings(settings.plugins)
-    plain = partial(_context, PluginContext, settings)
+    plain = partial(_context, settings)
     return Offers(
-        drivers=plugins.drivers(partial(_context, DriverContext, settings)),
+        drivers=plugins.drivers(partial(driver_context, settings)),
         codecs=plugins.codecs(partial(_codec_context, settings, watcher)),
         listeners=plugins.call_listeners(plain),
         routes=plugins.routes(plain),
@@ -60,8 +57,8 @@ def ask(plugins: PluginManager, settings: Settings, watcher: SocketWatcher) -> O
 
 
 @asynccontextmanager
-async def running_driver(driver: Driver, left_behind: Callable[[str], None]) -> AsyncIterator[int]:
-    """Run a driver while in the context; gives how many containers of an earlier daemon's it has cleared first.
+async def running_driver(driver: Driver, left_behind: Callable[[str], None]) -> AsyncIterator[Cleared]:
+    """Run a driver while in the context; gives what became of what an earlier daemon had left.
 
     Raises whatever the driver does, and PluginFailed if it takes longer than it may to start. `left_behind` is told
     why, if it has not ended when it should have.
@@ -69,7 +66,7 @@ async def running_driver(driver: Driver, left_behind: Callable[[str], None]) -> 
     started = False
     with trio.CancelScope(deadline=trio.current_time() + _START_SECONDS) as limit:
         async with driver.running():
-            cleared = await driver.clear()
+            cleared = await clear(driver.scheme, driver)
             limit.deadline = math.inf
             started = True
             try:
@@ -82,12 +79,9 @@ async def running_driver(driver: Driver, left_behind: Callable[[str], None]) -> 
         left_behind(f"it had not ended after {_STOP_SECONDS:g} s")
 
 
-def _context(kind: Callable[..., Context], settings: Settings, plugin: str) -> Context:
-    return kind(
-        data_directory=settings.data_directory / plugin,
-        runtime_directory=settings.runtime_directory / plugin,
-        settings=settings.plugins.get(plugin, {}),
-    )
+def _context(settings: Settings, plugin: str) -> PluginContext:
+    of_driver = driver_context(settings, plugin)
+    return PluginContext(of_driver.data_directory, of_driver.runtime_directory, of_driver.settings)
 
 
 def _codec_context(settings: Settings, watcher: SocketWatcher, plugin: str) -> CodecContext:

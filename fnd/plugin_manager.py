@@ -136,6 +136,10 @@ class PluginManager:
         plugin.withdraw(f"driver {scheme}")
         plugin.trouble("driver", error.message if isinstance(error, FndError) else describe(error), error)
 
+    def without_driver(self) -> Sequence[Plugin]:
+        """Return the plugins that may have a driver which could not be asked for."""
+        return [plugin for plugin in self if plugin.refused or "fnd_driver" in plugin.troubled]
+
     def suspects(self, scheme: str) -> Sequence[Plugin]:
         """Return the plugins that may be why there is no such driver: that of its name, else all that have failed."""
         failed = [plugin for plugin in self if plugin.reason]

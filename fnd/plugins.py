@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
 
@@ -95,6 +95,11 @@ class Plugin:
         """Something of it is not used after all."""
         if offer in self.offers:
             self.offers.remove(offer)
+
+    @property
+    def troubled(self) -> Collection[str]:
+        """Where something of it has failed."""
+        return self._troubles.keys()
 
     @property
     def reason(self) -> str:

@@ -10,25 +10,22 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import click
 
 from fnd.cli.client import Daemon
-from fnd.cli.control_socket import control_path
 from fnd.cli.exits import NotReachable
 
 if TYPE_CHECKING:
     from fnd.config import Settings
 
 
-def asked_or_looked(ctx: click.Context, path: str, look: Callable[[], object]) -> dict[str, Any]:
+def asked_or_looked(control: Path, path: str, look: Callable[[], object]) -> dict[str, Any]:
     """Return what the daemon answers at `path`, or what `look` returns, as JSON has it; `found_by` says who."""
-    control = control_path(ctx.find_root().obj)
     try:
         with Daemon(control) as daemon:
             return {"found_by": f"the daemon at {control}", **daemon.get(path)}
@@ -44,11 +41,11 @@ def asked_or_looked(ctx: click.Context, path: str, look: Callable[[], object]) -
 
 
 @contextmanager
-def scratch_settings(config: Path | None) -> Iterator[Settings]:
+def scratch_settings(flags: Mapping[str, Any], config: Path | None) -> Iterator[Settings]:
     """Give the settings that a daemon would have, but for directories that are there only while in the context."""
     from fnd.config import load_settings
 
-    settings = load_settings({}, config, os.environ)
+    settings = load_settings(flags, config, os.environ)
     with tempfile.TemporaryDirectory(prefix="fnd-") as scratch:
         data, runtime = Path(scratch, "data"), Path(scratch, "run")
         for directory in (data, runtime):

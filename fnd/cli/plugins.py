@@ -12,6 +12,7 @@ import click
 from rich.console import Group
 from rich.text import Text
 
+from fnd.cli.control_socket import control_path
 from fnd.cli.exits import CommandError
 from fnd.cli.looking import asked_or_looked, scratch_settings
 from fnd.cli.options import config_file_option
@@ -39,7 +40,7 @@ def list_plugins(ctx: click.Context, config: Path | None, output: str) -> None:
     A daemon that runs is asked. Else this command loads the plugins that are installed here, and tries what a daemon
     would do with them.
     """
-    found = asked_or_looked(ctx, "/control/plugins", partial(_look, config))
+    found = asked_or_looked(control_path(ctx.find_root().obj), "/control/plugins", partial(_look, config))
     found["commands"] = list(_commands())
     if output == JSON:
         write_json(found)
@@ -54,7 +55,7 @@ def list_plugins(ctx: click.Context, config: Path | None, output: str) -> None:
 @click.pass_context
 def show(ctx: click.Context, name: str, config: Path | None, output: str) -> None:
     """Show one plugin, with the settings of its table [plugins.NAME] in the daemon's configuration file."""
-    found = asked_or_looked(ctx, "/control/plugins", partial(_look, config))
+    found = asked_or_looked(control_path(ctx.find_root().obj), "/control/plugins", partial(_look, config))
     plugin = next((plugin for plugin in found["plugins"] if plugin["name"] == name), None)
     if plugin is None:
         raise CommandError(f"There is no plugin {name!r}; fnd plugins list shows which there are")
@@ -73,7 +74,7 @@ def _look(config: Path | None) -> Mapping[str, Any]:
 
     plugins = PluginManager()
     problem = ""
-    with scratch_settings(config) as settings:
+    with scratch_settings({}, config) as settings:
         try:
             trio.run(try_plugins, plugins, settings, lambda driver: None)
         except ConfigurationError as error:
