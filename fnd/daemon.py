@@ -11,15 +11,11 @@ import math
 import os
 import resource
 import signal
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TypeVar
 
-import attrs
 import trio
 
 from fnd import __version__, listeners, systemd
@@ -30,26 +26,18 @@ from fnd.api.plugin_metrics import PluginMetrics
 from fnd.api.plugin_routes import PluginRoutes
 from fnd.api.services import Services
 from fnd.catalog import Catalog
+from fnd.clearing import Cleared, clear_spool, make_runtime_directory, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.errors import ApplicationFailed, ConfigurationError, FndError, PluginFailed
-from fnd.hookspecs import (
-    ASGIApplication,
-    CallListener,
-    Codec,
-    CodecContext,
-    Driver,
-    DriverContext,
-    MetricsSource,
-    PluginContext,
-    SocketWatcher,
-)
+from fnd.errors import ApplicationFailed, ConfigurationError, FndError
+from fnd.hookspecs import Driver, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
+from fnd.offers import Offers, ask, running_driver
 from fnd.plugin_manager import PluginManager
-from fnd.plugins import Plugin
+from fnd.plugins import Plugin, blame
 from fnd.runtime.agent import Agent, running_agent
 from fnd.runtime.call_listeners import telling
 from fnd.runtime.call_records import CallRecords
@@ -59,19 +47,15 @@ from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.pressure import watching_pressure
 from fnd.runtime.socket_watcher import watching_sockets
 from fnd.store import CallHistory, StoreHealth, open_store
+from fnd.store.lock import directory_held
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
-
-_DRIVER_START_SECONDS = 60.0
-"""Until a driver runs, and what an earlier daemon left is cleared; systemd waits for longer."""
 
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
 
 _log = get_logger(__name__)
-
-Context = TypeVar("Context", bound=PluginContext)
 
 
 def run(load: Callable[[], Settings], environment: MutableMapping[str, str] = os.environ) -> None:
@@ -166,7 +150,7 @@ class Daemon:
     async def run(self) -> None:
         """Live, from start to stop."""
         _raise_descriptor_limit()
-        _make_directory(self.settings.runtime_directory)
+        make_runtime_directory(self.settings.runtime_directory)
         # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
         # comes while it cleans up does not keep it from that.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -220,9 +204,11 @@ class Daemon:
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            stack.callback(_remove_empty_directories, settings.runtime_directory)
+            stack.callback(remove_empty_directories, settings.runtime_directory)
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
+            # Before anything is cleared there: it would be another daemon's.
+            stack.enter_context(directory_held(settings.runtime_directory))
             store.on_health = self._tell_store_health
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
@@ -231,17 +217,19 @@ class Daemon:
             await enter(self._records.flushing(history))
             watcher = await enter(watching_sockets())
             # In a thread, for modules are imported and hooks called that may take their time.
-            offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
-            plugins, codecs = offered.plugins, offered.codecs
+            plugins, offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
+            codecs = offered.codecs
             drivers = dict(offered.drivers)
             _check_default_driver(settings.default_driver, drivers, plugins)
             for scheme, driver in offered.drivers.items():
                 try:
-                    await enter(_running_driver(driver))
+                    cleared = await enter(running_driver(driver, partial(plugins.of_driver(scheme).trouble, "driver")))
                 except Exception as error:
                     plugins.driver_failed(scheme, error)
                     del drivers[scheme]
                     _check_default_driver(settings.default_driver, drivers, plugins)
+                else:
+                    _tell_of_cleared(cleared)
             self._records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
@@ -254,6 +242,7 @@ class Daemon:
                     logs=self._logs,
                     events=self._events,
                     records=self._records,
+                    on_fault=partial(blame, plugins),
                 )
             )
             await enter(watching_pressure(agent.relieve))
@@ -276,7 +265,7 @@ class Daemon:
                 plugins=plugins,
                 metrics=PluginMetrics(offered.metrics),
             )
-            await trio.to_thread.run_sync(services.builder.clear)
+            await trio.to_thread.run_sync(clear_spool, settings.data_directory)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
@@ -313,48 +302,17 @@ class Daemon:
             else:
                 self.stop()
 
-    def _ask_plugins(self, watcher: SocketWatcher) -> _Offered:
+    def _ask_plugins(self, watcher: SocketWatcher) -> tuple[PluginManager, Offers]:
         """Load every plugin and take what it offers. Raises ConfigurationError."""
         plugins = self._plugins = PluginManager(_tell_of_plugin)
-        plugins.check_settings(self.settings.plugins)
-        context = partial(self._plugin_context, PluginContext)
-        return _Offered(
-            plugins=plugins,
-            drivers=plugins.drivers(lambda name: self._plugin_context(DriverContext, name)),
-            codecs=plugins.codecs(partial(self._codec_context, watcher)),
-            listeners=plugins.call_listeners(context),
-            routes=plugins.routes(context),
-            metrics=plugins.metrics(context),
-        )
-
-    def _plugin_context(self, kind: type[Context], plugin: str) -> Context:
-        settings = self.settings
-        return kind(
-            data_directory=settings.data_directory / plugin,
-            runtime_directory=settings.runtime_directory / plugin,
-            settings=settings.plugins.get(plugin, {}),
-        )
-
-    def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
-        settings = self.settings
-        return CodecContext(
-            socket_watcher=watcher,
-            max_response_header_size=settings.max_response_header_size,
-            max_response_body_size=settings.max_response_body_size,
-            settings=settings.plugins.get(plugin, {}),
-        )
+        return plugins, ask(plugins, self.settings, watcher)
 
 
-@attrs.frozen(kw_only=True)
-class _Offered:
-    """What plugins offer."""
-
-    plugins: PluginManager
-    drivers: Mapping[str, Driver]
-    codecs: Mapping[str, Codec]
-    listeners: Mapping[Plugin, CallListener]
-    routes: Mapping[Plugin, ASGIApplication]
-    metrics: Mapping[Plugin, MetricsSource]
+def _tell_of_cleared(cleared: Cleared) -> None:
+    if cleared.containers:
+        _log.warning("cleared what an earlier daemon left", driver=cleared.driver, containers=cleared.containers)
+    if cleared.error:
+        _log.warning("what an earlier daemon left cannot be cleared", driver=cleared.driver, error=cleared.error)
 
 
 def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: BaseException | None) -> None:
@@ -362,23 +320,6 @@ def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: Ba
     trace = None if isinstance(error, ImportError | ApplicationFailed) else error
     about = {"plugin": plugin.name, "distribution": plugin.distribution, "where": where, "what": what, "count": count}
     _log.error("plugin failed", **about, exc_info=trace)
-
-
-@asynccontextmanager
-async def _running_driver(driver: Driver) -> AsyncIterator[None]:
-    """Run a driver while in the context, cleared of what an earlier daemon has left.
-
-    Raises DriverFailed if that takes longer than _DRIVER_START_SECONDS; or whatever the driver does.
-    """
-    with trio.CancelScope(deadline=trio.current_time() + _DRIVER_START_SECONDS) as limit:
-        async with driver.running():
-            left = await driver.clear()
-            if left:
-                _log.warning("cleared what an earlier daemon left", driver=driver.scheme, containers=left)
-            limit.deadline = math.inf
-            yield
-    if limit.cancelled_caught:
-        raise PluginFailed(f"it was not ready after {_DRIVER_START_SECONDS:g} s")
 
 
 async def _drain_all(*servers: Server) -> None:
@@ -434,23 +375,3 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _remove_empty_directories(path: Path) -> None:
-    """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
-    for directory in path.iterdir() if path.is_dir() else ():
-        with suppress(OSError):
-            directory.rmdir()
-
-
-def _make_directory(path: Path) -> None:
-    """Make the runtime directory, for this user alone. Raises ConfigurationError if it is somebody else's."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")

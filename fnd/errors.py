@@ -294,7 +294,7 @@ class StoreTooNew(FndError):
 
 
 class AlreadyRunning(FndError):
-    """Another daemon holds the same data directory or control socket."""
+    """Another daemon holds the same data directory, runtime directory or control socket."""
 
 
 class BuildFailed(FndError):

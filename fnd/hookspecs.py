@@ -198,10 +198,13 @@ class Streams(Protocol):
         """
 
     async def send_eof(self) -> None:
-        """Close standard input."""
+        """Close standard input, after what was sent; again, it does nothing. Cancelled: it may be closed or not."""
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        """Read from standard output; b"" at its end, and ever after. Cancelled: nothing is lost."""
+        """Return what there is of standard output, waiting for the first of it; b"" at its end, and ever after.
+
+        Cancelled: nothing is lost.
+        """
 
 
 class Container(Protocol):
@@ -228,16 +231,22 @@ class Container(Protocol):
         """The process on this host that stands for it, for `fnd top`; None where there is none."""
 
     async def wait(self) -> Exit:
-        """Return when its main process has ended. May be called by several tasks, and again after, when it is gone."""
+        """Return when its main process has ended. May be called by several tasks, and again after, when it is gone.
+
+        Raises nothing. Cancelled: the container goes on.
+        """
 
     async def pause(self) -> None:
         """Freeze it so that it uses no CPU; it may be left so, and ended so. Called while it is idle.
 
-        Cancelled: it is being ended.
+        What it raises ends the container, and so does taking more than ten seconds. Cancelled: it is being ended.
         """
 
     async def resume(self) -> None:
-        """Let it run on, if it does not. Never called during `pause`. Cancelled: called again before the next call."""
+        """Let it run on, if it does not. Never called during `pause`.
+
+        What it raises ends the container. Cancelled: it may run or not; called again before the next call.
+        """
 
 
 @attrs.frozen
@@ -279,13 +288,17 @@ class Driver(Protocol):
     def running(self) -> AbstractAsyncContextManager[None]:
         """Entered for the daemon's life, before anything else is asked: threads, watchers and connections live here.
 
-        Left or cancelled, nothing of these is left. What its body raises comes out as it is, in no group of exceptions.
+        Left or cancelled, nothing of these is left; leaving may take ten seconds. What its body raises comes out as it
+        is, in no group of exceptions. Raises ConfigurationError as `clear` does.
         """
 
     async def clear(self) -> int:
         """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers.
 
-        What daemons with other runtime directories have is left alone. Cancelled: the next call removes the rest.
+        What daemons with other runtime directories have is left alone. Called when a daemon starts, where it has, with
+        `running`, a minute; and by `fnd doctor --clean`. Raises ContainerFailed, which says why, if something may be
+        left; ConfigurationError if the operator must act before any daemon can start. Cancelled or failed: the next
+        call removes the rest.
         """
 
     async def prepare(self, image: str) -> None:
@@ -297,8 +310,8 @@ class Driver(Protocol):
     async def build(self, source: Path, progress: Callable[[str], None]) -> str:
         """Make an immutable image of a function's directory (with a func.yaml); return its name, scheme included.
 
-        Building the same content again gives the same name. `progress` takes lines for a person. The image stays as it
-        is, whatever becomes of the directory, and the next daemon finds it.
+        Building the same content again gives the same name. `progress` takes lines for a person, without line ends, in
+        trio's thread. The image stays as it is, whatever becomes of the directory, and the next daemon finds it.
         Raises BuildFailed; cancelled or failed, nothing is left.
         """
 
@@ -310,7 +323,10 @@ class Driver(Protocol):
         """
 
     def protection(self) -> Sequence[Protection]:
-        """What is in force on this machine, each by its name once; found out once in `running` and never assumed."""
+        """Tell what is in force on this machine, each by its name once; found out in `running` and never assumed.
+
+        Returns at once, in trio's thread. Raises nothing.
+        """
 
 
 # Codecs: who speaks with containers.
@@ -320,17 +336,22 @@ class RequestBody(Protocol):
     """A call's body. `first` is what is at hand; `complete` says that it is all."""
 
     @property
-    def first(self) -> bytes: ...
+    def first(self) -> bytes:
+        """What came with the head; b"" if nothing did."""
+
     @property
-    def complete(self) -> bool: ...
+    def complete(self) -> bool:
+        """Whether all of it has been given out, by `first` or `receive`."""
+
     @property
     def length(self) -> int | None:
-        """The whole length in bytes where the caller declared one."""
+        """The whole length in bytes, `first` included, where the caller declared one."""
 
     async def receive(self) -> bytes:
-        """Return the next part (after `first`), b"" at the end. Raises an APIError if the caller breaks a limit.
+        """Return the next part (after `first`), b"" at the end.
 
-        Raises CallerGone if the caller went away before the end.
+        Raises an APIError, to be passed on, if the caller breaks a limit or goes away before the end. Cancelled:
+        nothing is lost.
         """
 
 
@@ -371,14 +392,22 @@ class CallResponse(Protocol):
         """
 
     @property
-    def first(self) -> bytes: ...
+    def first(self) -> bytes:
+        """What came with the head; b"" if nothing did."""
+
     @property
-    def complete(self) -> bool: ...
+    def complete(self) -> bool:
+        """Whether that is all, or `receive` has given the rest."""
+
     @property
-    def length(self) -> int | None: ...
+    def length(self) -> int | None:
+        """The whole length in bytes, `first` included, where it is known."""
 
     async def receive(self) -> bytes:
-        """Return the next part (after `first`), b"" at the end. Raises FunctionError."""
+        """Return the next part (after `first`), b"" at the end.
+
+        Raises FunctionError; the session is not reusable then. Cancelled: nor is it.
+        """
 
 
 class Session(Protocol):
@@ -391,7 +420,8 @@ class Session(Protocol):
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Send the call, return its answer as soon as its headers are there.
 
-        Raises FunctionError. Cancelled, at whatever point: `reusable` stays False.
+        Called again when the answer before was received whole, and `reusable` says so. Raises FunctionError for what
+        the function does wrong, and what `request.body` raises. Cancelled, at whatever point: `reusable` stays False.
         """
 
 
@@ -407,15 +437,20 @@ class Codec(Protocol):
         """Whether a container serves more than one call."""
 
     @property
-    def link(self) -> Link: ...
+    def link(self) -> Link:
+        """How it speaks with a container."""
 
     def environment(self, socket_directory: str) -> Mapping[str, str]:
-        """What the container needs in its environment to speak this format."""
+        """Return what the container needs in its environment to speak this format.
+
+        `socket_directory` is where the container sees it; "" for a link without one. Returns at once, in any thread.
+        """
 
     def open(self, container: Container) -> AbstractAsyncContextManager[Session]:
         """Wait until the container is ready and connect. The daemon applies the start time-out, and watches for exit.
 
-        Raises ContainerFailed.
+        Raises ContainerFailed, in no group of exceptions. Left or cancelled, at whatever point: no task, connection or
+        descriptor of its own is left; the container is the driver's to end.
         """
 
 
@@ -423,7 +458,10 @@ class SocketWatcher(Protocol):
     """Waits for a name to appear in a directory, with one inotify instance for the whole daemon."""
 
     async def wait_for(self, directory: Path, name: str) -> None:
-        """Return once `directory/name` exists. The directory must exist. Cancelled: nothing is watched any more."""
+        """Return once `directory/name` exists. Raises OSError if the directory does not, or no more can be watched.
+
+        Cancelled: nothing is watched any more.
+        """
 
 
 @attrs.frozen

@@ -95,7 +95,11 @@ class PluginManager:
 
     def settings(self) -> Mapping[str, type[Any]]:
         """Return the settings class of each plugin that has declared one."""
-        return {name: kind for name, kind, _ in self._collect("fnd_settings", None, lambda name, kind: "settings")}
+        return {name: kind for name, kind, _ in self._collect("fnd_settings", None, self._declare)}
+
+    def _declare(self, name: str, kind: type[Any]) -> str:
+        self._plugins[name].settings = plugin_settings.described(kind)
+        return "settings"
 
     def drivers(self, context: Callable[[str], DriverContext]) -> Mapping[str, Driver]:
         """Return every driver by its scheme; `context` makes a plugin's context from its name.
@@ -120,13 +124,21 @@ class PluginManager:
         """Return every source of metrics, by its plugin. Raises ConfigurationError as `drivers` does."""
         return self._by_plugin("fnd_metrics", context, lambda name, source: METRICS)
 
+    def of_driver(self, scheme: str) -> Plugin:
+        """Return the plugin whose driver this is."""
+        return next(plugin for plugin in self if f"driver {scheme}" in plugin.offers)
+
     def driver_failed(self, scheme: str, error: Exception) -> None:
         """Note that a driver cannot be used. Raises a ConfigurationError that it is, or that its nurseries hand on."""
         if (mistake := _first(ConfigurationError, error)) is not None:
             raise mistake
-        plugin = next(plugin for plugin in self if f"driver {scheme}" in plugin.offers)
+        plugin = self.of_driver(scheme)
         plugin.withdraw(f"driver {scheme}")
         plugin.trouble("driver", error.message if isinstance(error, FndError) else describe(error), error)
+
+    def without_driver(self) -> Sequence[Plugin]:
+        """Return the plugins that may have a driver which could not be asked for."""
+        return [plugin for plugin in self if plugin.refused or "fnd_driver" in plugin.troubled]
 
     def suspects(self, scheme: str) -> Sequence[Plugin]:
         """Return the plugins that may be why there is no such driver: that of its name, else all that have failed."""
@@ -159,6 +171,7 @@ class PluginManager:
     def _add(self, plugin: Plugin, module: object) -> None:
         try:
             plugin.surface = surface_of(module)
+            plugin.package = getattr(module, "__name__", "").partition(".")[0]
             self._manager.register(module, plugin.name)
             # A hook that there is not was made for another surface, and its plugin would miss what it stands for.
             if unknown := sorted(_unknown_hooks(self._manager, module)):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Final, Literal
 
 import attrs
+
+from fnd.plugin_settings import PluginSetting
 
 LOG_AGAIN: Final = 60.0
 """Seconds between two lines in the log about the same thing that goes wrong again and again."""
@@ -45,6 +48,8 @@ class PluginStatus:
     """Why it was refused, or ""."""
     offers: tuple[str, ...]
     """What of it is used: "driver docker", "codec json", "call listener", "routes /plugins/NAME"…"""
+    settings: tuple[PluginSetting, ...]
+    """Those that it has declared."""
     seconds: float
     """How long it took to load and to answer the hooks."""
     troubles: tuple[Trouble, ...]
@@ -58,9 +63,12 @@ class Plugin:
         self.distribution = distribution
         self.version = version
         self.surface: int | None = None
+        self.package = ""
+        """The top of the names of its modules."""
         self.refused = ""
         """Why nothing of it is used."""
         self.offers: list[str] = []
+        self.settings: Sequence[PluginSetting] = ()
         self.seconds = 0.0
         self._tell = tell
         self._troubles: dict[str, Trouble] = {}
@@ -89,6 +97,11 @@ class Plugin:
             self.offers.remove(offer)
 
     @property
+    def troubled(self) -> Collection[str]:
+        """Where something of it has failed."""
+        return self._troubles.keys()
+
+    @property
     def reason(self) -> str:
         """Why it was refused, or what has gone wrong with it; "" if all is well."""
         return self.refused or "; ".join(f"{one.where}: {one.error}" for one in self._troubles.values())
@@ -103,6 +116,7 @@ class Plugin:
             state="refused" if self.refused else "troubled" if self._troubles else "in use",
             reason=self.refused,
             offers=tuple(self.offers),
+            settings=tuple(self.settings),
             seconds=round(self.seconds, 3),
             troubles=tuple(self._troubles.values()),
         )
@@ -110,6 +124,21 @@ class Plugin:
 
 Tell = Callable[[Plugin, str, str, int, BaseException | None], None]
 """Takes the plugin, where it was, what went wrong, how often by now, and the error where there is one."""
+
+
+def blame(plugins: Iterable[Plugin], error: BaseException) -> None:
+    """Name the plugin in whose code an error came up, unless it is from fnd's own, called by that plugin."""
+    by_package = {plugin.package: plugin for plugin in plugins if plugin.package}
+    for where in reversed([frame for frame, _ in traceback.walk_tb(error.__traceback__)]):
+        package = where.f_globals.get("__name__", "").partition(".")[0]
+        if package in by_package:
+            by_package[package].trouble(where.f_code.co_qualname, describe(error))
+            return
+        if package == "fnd":
+            break
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            blame(by_package.values(), one)
 
 
 def describe(error: BaseException) -> str:

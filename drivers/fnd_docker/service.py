@@ -17,7 +17,7 @@ from typing import Any, Final
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerSpec, ImageUnusable, Protection
+from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, ImageUnusable, Protection
 from fnd_docker.bodies import INSTANCE, engine_image
 from fnd_docker.building import build
 from fnd_docker.container import Workshop, open_container
@@ -62,16 +62,18 @@ class Service:
             raise
 
     async def clear(self) -> int:
-        """Remove containers and directories that an earlier daemon left behind; return how many containers."""
+        """Remove containers and directories that an earlier daemon left behind; return how many containers.
+
+        Raises ContainerFailed if the engine does not do it.
+        """
         engine, instance = self.workshop.engine, self.workshop.instance
         try:
             ours = f'{{"label":["{INSTANCE}={instance}"]}}'
             left = await engine.request("GET", "/containers/json", all=1, filters=ours)
             for container in left:
                 await engine.request("DELETE", f"/containers/{container['Id']}", force=1, v=1)
-        except (EngineError, EngineUnavailable) as error:
-            _log.warning("what an earlier daemon left cannot be cleared: %s", error)
-            return 0
+        except EngineError as error:
+            raise ContainerFailed(f"Docker Engine could not remove a container: {error.message}") from error
         await trio.to_thread.run_sync(partial(_empty, self.workshop.runtime_directory), limiter=self.workshop.limiter)
         return len(left)
 

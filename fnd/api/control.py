@@ -24,9 +24,9 @@ from fnd.api.calls import get_call, list_calls, stream_calls
 from fnd.api.ndjson import Emit, LineStream, Producer, emit_all, lines_of
 from fnd.api.problems import documented
 from fnd.api.services import Services, services_of
-from fnd.checks import Diagnosis, DriverStatus, check_machine
+from fnd.checks import Diagnosis, DriverStatus, check_machine, check_plugins
 from fnd.errors import BadRequest, ConfigurationError
-from fnd.plugins import PluginStatus
+from fnd.plugins import PluginStatus, blame
 from fnd.runtime.events import Event
 from fnd.runtime.function_logs import MAX_LINES, FunctionLogStatistics
 from fnd.runtime.log_files import LogLine
@@ -122,7 +122,7 @@ async def doctor(request: Request[Any, Any, Any]) -> Diagnosis:
     settings = services.settings
     checks = await trio.to_thread.run_sync(check_machine, settings.data_directory, settings.runtime_directory)
     drivers = tuple(DriverStatus.of(driver) for driver in services.drivers.values())
-    return Diagnosis(checks=checks, drivers=drivers)
+    return Diagnosis(checks=checks + check_plugins(services.plugins), drivers=drivers)
 
 
 @attrs.frozen
@@ -135,7 +135,7 @@ class Plugins:
 @get("/plugins", operation_id="GetPlugins")
 async def plugins(request: Request[Any, Any, Any]) -> Plugins:
     """Return every plugin: where it came from, what it offers, and what has gone wrong with it."""
-    return Plugins(tuple(services_of(request).plugins.statuses()))
+    return Plugins(tuple(plugin.status() for plugin in services_of(request).plugins))
 
 
 @post("/drain", operation_id="Drain", status_code=202)
@@ -219,7 +219,7 @@ async def build(
     if scheme not in services.drivers:
         there_are = ", ".join(services.drivers)
         raise BadRequest(f"There is no driver {scheme!r} here; there are: {there_are}")
-    return services.builder.build(services.drivers[scheme])
+    return services.builder.build(services.drivers[scheme], partial(blame, services.plugins))
 
 
 control_router: Final = Router(

@@ -6,7 +6,7 @@ a few lines of stand-in, and no handler reaches further than it says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fnd.catalog import Catalog
     from fnd.config import Settings
     from fnd.hookspecs import Codec, Driver
-    from fnd.plugins import PluginStatus
+    from fnd.plugins import Plugin
     from fnd.runtime.call import Call
     from fnd.runtime.call_records import CallRecords
     from fnd.runtime.events import EventBus
@@ -71,21 +71,6 @@ class DaemonControl(Protocol):
         """
 
 
-class PluginsView(Protocol):
-    """The plugins, as far as routes see them."""
-
-    def statuses(self) -> Sequence[PluginStatus]:
-        """Return what is known of each."""
-
-
-class NoPlugins:
-    """Where there are none."""
-
-    def statuses(self) -> Sequence[PluginStatus]:
-        """Return nothing."""
-        return ()
-
-
 @attrs.frozen(kw_only=True, eq=False)
 class Services:
     """Everything a route may use."""
@@ -105,7 +90,7 @@ class Services:
     """Of the last calls that are over."""
     history: CallHistory
     """Where records go to."""
-    plugins: PluginsView = attrs.field(factory=NoPlugins)
+    plugins: Iterable[Plugin] = ()
     metrics: PluginMetrics = attrs.field(factory=lambda: PluginMetrics({}))
     """Plugins' own."""
     builder: Builder = attrs.field(

@@ -21,7 +21,7 @@ _SECTION = "[fnd.commands]"  # fnd.hookspecs.COMMAND_GROUP, whose module is not 
 
 
 def plugin_commands() -> Mapping[str, str]:
-    """Return the names of plugins' commands, and of the distributions that they are from; the first on the path wins."""
+    """Return the names of plugins' commands, and the distributions that they are from: of two, the first's."""
     found: dict[str, str] = {}
     for place in sys.path:
         for path in sorted(Path(place or ".").glob("*.dist-info/entry_points.txt")):

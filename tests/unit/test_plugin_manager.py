@@ -9,10 +9,12 @@ from typing import Any
 import attrs
 import pytest
 
+from fnd import plugin_manager
 from fnd.errors import ConfigurationError
 from fnd.hookspecs import Codec, CodecContext, Driver, DriverContext, hookimpl
 from fnd.plugin_manager import PluginManager
 from fnd.plugins import PluginStatus
+from tests.installation import Installation
 
 
 def driver_context(plugin: str) -> DriverContext:
@@ -55,6 +57,18 @@ class Plugin:
         return offered  # type: ignore[no-any-return]
 
 
+@pytest.fixture(autouse=True)
+def none_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow this machine is."""
+    monkeypatch.setattr(plugin_manager, "SLOW", plugin_manager.LIMIT)
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return Installation(tmp_path)
+
+
 @pytest.fixture
 def plugins() -> PluginManager:
     return PluginManager()
@@ -91,31 +105,6 @@ def test_two_that_offer_the_same_are_refused_by_name(plugins: PluginManager) -> 
             collect()
         assert "'usurper'" in caught.value.message
         assert "'mock'" in caught.value.message
-
-
-@attrs.define
-class Installation:
-    """Distributions that are installed beside fnd, each with a module that is a plugin."""
-
-    directory: Path
-    names: int = 0
-
-    def install(self, plugin: str, source: str, distribution: str = "") -> None:
-        """Install a plugin whose module has this source."""
-        self.names += 1
-        module = f"outsider_{self.names}_{id(self)}"
-        (self.directory / f"{module}.py").write_text(source)
-        distribution = distribution or plugin
-        about = self.directory / f"{distribution.replace('-', '_')}-1.2.dist-info"
-        about.mkdir()
-        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
-        (about / "entry_points.txt").write_text(f"[fnd]\n{plugin} = {module}\n")
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Installation:
-    monkeypatch.syspath_prepend(str(tmp_path))
-    return Installation(tmp_path)
 
 
 def found(name: str) -> PluginStatus:
@@ -163,6 +152,8 @@ def fnd_metrics(context): return object()
         *("settings", "driver whole", "codec entire", "call listener", "routes /plugins/whole", "metrics"),
     )
     assert (status.distribution, status.version, status.surface, status.state) == ("fnd-whole", "1.2", 1, "in use")
+    (setting,) = status.settings
+    assert (setting.name, setting.default, setting.allowed) == ("size", 1, "a whole number from 1 to 5")
     assert status.seconds >= 0
 
 
