@@ -28,6 +28,7 @@ from tests.parts import missing, need_program
 
 PYTHON: Final = "fnd-test/python:1"
 """An image with this interpreter as /bin/python, and nothing that it starts."""
+CGROUPS: Final = Path("/sys/fs/cgroup")
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _LEFT_OUT: Final = frozenset(
@@ -45,6 +46,11 @@ class PrivateDocker:
     @property
     def host(self) -> str:
         return f"unix://{self.directory / 'docker.sock'}"
+
+    @property
+    def cgroup(self) -> str:
+        """The name of the control group, in each hierarchy, below which its containers have theirs."""
+        return self.directory.name
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Ask the engine, by another way than the driver's."""
@@ -79,6 +85,7 @@ class PrivateDocker:
         """Start it, and wait until it answers."""
         options = ["--iptables=false", "--bridge=none", "--data-root", str(self.directory / "data")]
         options += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.directory / "pid")]
+        options += ["--cgroup-parent", f"/{self.cgroup}"]
         with (self.directory / "log").open("ab") as log:
             self.process = subprocess.Popen(["dockerd", *options, "-H", self.host], stdout=log, stderr=log)
         deadline = time.monotonic() + _START_SECONDS
@@ -99,6 +106,22 @@ class PrivateDocker:
             self.process.wait(_STOP_SECONDS)
             self.process = None
 
+    def cgroups(self) -> list[Path]:
+        """Return the control groups of containers of its, in all hierarchies."""
+        return [path for path in CGROUPS.glob(f"*/{self.cgroup}/*") if path.is_dir()]
+
+    def remove_cgroup(self) -> None:
+        """Remove the control group that its containers had theirs in."""
+        for path in CGROUPS.glob(f"*/{self.cgroup}"):
+            path.rmdir()
+
+    def kill(self) -> None:
+        """End it without a word: its containers go on, until it is started again, which ends them."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(_STOP_SECONDS)
+            self.process = None
+
 
 @contextmanager
 def private_docker() -> Iterator[PrivateDocker]:
@@ -114,6 +137,7 @@ def private_docker() -> Iterator[PrivateDocker]:
         assert engine.containers() == []
     finally:
         engine.stop()
+        engine.remove_cgroup()
         shutil.rmtree(directory)
 
 

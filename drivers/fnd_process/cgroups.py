@@ -120,14 +120,14 @@ class Cgroups:
             if home is not None:
                 _move_in(own, home)
             _enable(own)
-            path = own / _name(runtime_directory)
+            path = own / group_name(runtime_directory)
             path.mkdir(exist_ok=True)
             if not (path / "cgroup.kill").exists():
                 _leave(path, home)
                 raise CgroupUnavailable("this kernel cannot kill a control group (Linux 5.14 can)")
             _enable(path)
         except OSError as error:
-            _leave(own / _name(runtime_directory), home)
+            _leave(own / group_name(runtime_directory), home)
             raise CgroupUnavailable(f"{own} is not the daemon's to use ({error.strerror})") from error
         return cls(path, home)
 
@@ -214,5 +214,6 @@ def _enable(group: Path) -> None:
         (group / "cgroup.subtree_control").write_text(" ".join(wanted))
 
 
-def _name(runtime_directory: Path) -> str:
+def group_name(runtime_directory: Path) -> str:
+    """Return the name of the group for the containers of the daemon that has this runtime directory."""
     return f"fnd-{hashlib.sha256(os.fsencode(runtime_directory)).hexdigest()[:12]}"
