@@ -22,7 +22,8 @@ import trio
 from fnd.hookspecs import ContainerFailed, ContainerSpec, Exit, ImageUnusable, Link, Streams
 from fnd_docker.attachment import Attachment, attached
 from fnd_docker.bodies import container_body, container_name, engine_image
-from fnd_docker.engine import Engine, EngineError, EngineUnavailable
+from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, Books
+from fnd_docker.engine import Engine, EngineError, EngineUnavailable, EngineUnreachable
 from fnd_docker.frames import BadFrame, Frames
 from fnd_docker.settings import DockerSettings
 
@@ -33,8 +34,6 @@ DRAIN_TIME: Final = 1.0
 """How long what a container that was removed has written may still be on its way."""
 GONE_TIME: Final = 2.0
 """How long the engine may take, after a container's streams have ended, to say that it has."""
-FIRST_RETRY: Final = 0.1
-LONGEST_RETRY: Final = 10.0
 
 _SOCKETS: Final = "iofs"
 
@@ -53,6 +52,7 @@ class Workshop:
     limiter: trio.CapacityLimiter
     nursery: trio.Nursery
     """Where the tasks of containers run, each ended by its container's end."""
+    books: Books
 
 
 class DockerContainer:
@@ -262,9 +262,14 @@ async def open_container(workshop: Workshop, spec: ContainerSpec, *, network: bo
     in_thread = partial(trio.to_thread.run_sync, limiter=workshop.limiter)
     directory = workshop.runtime_directory / spec.container_id
     gone = False
+    workshop.books.wanted.add(spec.container_id)
     try:
         await in_thread(partial(_make_directories, directory, workshop.settings.user))
-        await _create(workshop, spec, network)
+        try:
+            await _create(workshop, spec, network)
+        except EngineUnreachable:
+            gone = True  # it was not even asked
+            raise
         async with _started(workshop, spec) as container:
             workshop.nursery.start_soon(container.attend)
             try:
@@ -276,8 +281,12 @@ async def open_container(workshop: Workshop, spec: ContainerSpec, *, network: bo
                     await container.leave()
     finally:
         with trio.CancelScope(shield=True):
-            if gone or await _remove(workshop, spec):
+            gone = gone or await _remove(workshop, spec)
+            if gone:
                 await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
+            workshop.books.wanted.discard(spec.container_id)
+            if not gone:
+                workshop.books.doubt()
 
 
 def sockets_of(workshop: Workshop, spec: ContainerSpec) -> Path:
@@ -312,6 +321,7 @@ async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> Non
         if error.status == 404:
             raise ImageUnusable(f"Docker Engine has no image {engine_image(spec.image)}: {error.message}") from error
         raise _failed("create", error) from error
+    workshop.books.answered()
     await trio.lowlevel.checkpoint_if_cancelled()
 
 
@@ -335,10 +345,10 @@ async def _remove(workshop: Workshop, spec: ContainerSpec) -> bool:
         if error.status == 404:
             return True
         if error.status != 409:  # 409: it is being removed already
-            _log.error("container %s could not be removed: %s", spec.container_id, error.message)
+            _log.error("container %s could not be removed and will be later: %s", spec.container_id, error.message)
             return False
     except EngineUnavailable as error:
-        _log.error("container %s could not be removed, the next start will: %s", spec.container_id, error)
+        _log.error("container %s could not be removed and will be later: %s", spec.container_id, error)
         return False
     return True
 
