@@ -32,6 +32,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 ONE_DRIVER: Final[Mapping[str, str]] = {"engine": "docker"}
 """Scenarios that only one driver can have."""
 DRIVERS: Final = ("process", "docker")
+_LINES_OF_TRACEBACK: Final = 12
 
 
 def run_scenario(name: str, where: Place, seconds: float, seed: int) -> Result:
@@ -43,34 +44,24 @@ def run_scenario(name: str, where: Place, seconds: float, seed: int) -> Result:
         Path(directory).chmod(0o755)  # for functions' users
         stage = Stage(where, Path(directory), seconds, random.Random(f"{seed} {name}"), result)
         try:
-            trio.run(_run, SCENARIOS[name], stage)
-        except pytest.skip.Exception as skipped:
-            result.skipped = str(skipped)
-        except BaseExceptionGroup as group:
-            _note(result, group)
-        except (Exception, pytest.fail.Exception) as error:
+            trio.run(SCENARIOS[name], stage)
+        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
             _note(result, error)
+        finally:
+            stage.note_left()
     result.seconds = time.monotonic() - started
     return result
 
 
-async def _run(scenario: Scenario, stage: Stage) -> None:
-    try:
-        await scenario(stage)
-    finally:
-        with trio.CancelScope(shield=True):
-            await stage.note_left()
-
-
 def _note(result: Result, error: BaseException) -> None:
-    if isinstance(error, BaseExceptionGroup):
-        if error.subgroup(KeyboardInterrupt):
-            raise KeyboardInterrupt
-        if (skipped := error.subgroup(pytest.skip.Exception)) is not None:
-            result.skipped = str(skipped.exceptions[0])
-            return
-    told = "".join(traceback.format_exception(error)[-12:])
-    result.problems.append(f"it broke off: {told.strip()}")
+    """Take down what a scenario was ended by."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, pytest.skip.Exception):
+        result.skipped = str(error)
+    else:
+        told = "".join(traceback.format_exception(error)).strip().splitlines()
+        result.problems.append("\n".join(["it broke off:", *told[-_LINES_OF_TRACEBACK:]]))
 
 
 @click.command()

@@ -32,7 +32,7 @@ async def trouble_engine(stage: Stage) -> None:
     in_thread = trio.to_thread.run_sync
     async with stage.running():
         quick = await stage.function("quick", idle_timeout=1)
-        slow = await stage.function("slow")
+        slow = await stage.function("slow", idle_timeout=1)
         async with stage.watching_descriptors(quick):
             requests = (Request(quick), Request(slow, do="sleep 0.1"))
             until = time.monotonic() + stage.seconds

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
+import signal
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +48,9 @@ class Place(Protocol):
     def cgroups(self, run: Path) -> list[Path]:
         """Return the control groups of containers of the daemon that has this runtime directory."""
 
+    def clean(self) -> None:
+        """Remove what the driver's other side still has, so that the next scenario does not find it."""
+
 
 @attrs.define
 class ProcessPlace:
@@ -72,6 +77,9 @@ class ProcessPlace:
         """Return the control groups below the daemon's, where it has one."""
         return [path for path in CGROUPS.glob(f"**/{group_name(run / 'process')}/*") if path.is_dir()]
 
+    def clean(self) -> None:
+        """Do nothing: there is no other side."""
+
 
 @attrs.define
 class DockerPlace:
@@ -97,6 +105,13 @@ class DockerPlace:
     def cgroups(self, run: Path) -> list[Path]:
         """Return the control groups of the engine's containers."""
         return self.engine.cgroups()
+
+    def clean(self) -> None:
+        """Have the engine run, and without a container."""
+        if self.engine.process is None:
+            self.engine.start()
+        for container in self.engine.containers():
+            self.engine.request("DELETE", f"/containers/{container['Id']}", params={"force": "1", "v": "1"})
 
 
 @contextmanager
@@ -168,6 +183,13 @@ def left_after_stop(place: Place, run: Path, app_id: str) -> Leavings:
         directories=directories,
         sockets=sockets,
     )
+
+
+def kill_processes(app_id: str) -> None:
+    """Kill what is left of an app's functions, so that it outlives no scenario."""
+    for pid in processes_with([app_id]):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def processes_of(pid: int) -> list[int]:

@@ -15,7 +15,7 @@ import trio
 
 from fnd.cli.exits import NotReachable, RequestFailed
 from tests.faults.load import Request, call_in_turn
-from tests.faults.places import GOOD, Held, Place, held, left_after_stop
+from tests.faults.places import GOOD, Held, Place, held, kill_processes, left_after_stop
 from tests.faults.result import Descriptors, Result
 from tests.faults.tally import Allowed, Tally, unexpected
 from tests.system.live_daemon import LiveDaemon, eventually, live_daemon
@@ -161,11 +161,12 @@ class Stage:
                 await trio.sleep(0.1)
         self.result.note_descriptors(Descriptors(before, self.daemon.descriptors(), self.place.kept_descriptors))
 
-    async def note_left(self) -> None:
-        """Take down what is left now that the daemon has stopped."""
-        if self.daemon is not None:
-            run = self.daemon.run
-            self.result.note_left(await _threaded(partial(left_after_stop, self.place, run, self.app_id)))
+    def note_left(self) -> None:
+        """Take down what is left now that the daemon has stopped, and remove it."""
+        if self.daemon is not None and self.app_id:
+            self.result.note_left(left_after_stop(self.place, self.daemon.run, self.app_id))
+            kill_processes(self.app_id)
+        self.place.clean()
 
 
 async def _threaded(function: Callable[[], T]) -> T:
