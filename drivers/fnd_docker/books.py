@@ -6,6 +6,7 @@ known by its label, and removed once the engine answers again.
 
 from __future__ import annotations
 
+import errno
 import logging
 import shutil
 from functools import partial
@@ -48,7 +49,9 @@ class Books:
         self._answered = trio.Event()
 
     async def settle(self) -> int:
-        """Remove what is not wanted; return how many containers. Raises EngineError, EngineUnavailable.
+        """Remove what is not wanted; return how many containers.
+
+        Raises EngineError, EngineUnavailable, and OSError if the daemon's own directory cannot be read.
 
         Cancelled, or at an error: some of it is still there.
         """
@@ -63,8 +66,8 @@ class Books:
                     raise
         in_thread = partial(trio.to_thread.run_sync, limiter=self._limiter)
         for path in await in_thread(lambda: list(self._runtime_directory.iterdir())):
-            if path.name not in self.wanted:
-                await in_thread(partial(shutil.rmtree, path, ignore_errors=True))
+            if path.name not in self.wanted and not await in_thread(partial(remove_directory, path)):
+                self.doubt()
         return len(left)
 
     async def keep(self) -> None:
@@ -86,13 +89,24 @@ class Books:
             retry = min(2 * retry, LONGEST_RETRY)
 
     async def _settled(self) -> bool:
+        """Settle; return whether nothing is left to doubt."""
         self._doubted = trio.Event()
         try:
             removed = await self.settle()
-        except (EngineError, EngineUnavailable) as error:
+        except (EngineError, EngineUnavailable, OSError) as error:
             self._doubted.set()
             _log.debug("what is left at Docker Engine cannot be removed yet: %s", error)
             return False
         if removed:
             _log.warning("removed %d containers that were left at Docker Engine", removed)
-        return True
+        return not self._doubted.is_set()
+
+
+def remove_directory(path: Path) -> bool:
+    """Remove a container's directory, as far as that can be; return False if that is worth another attempt.
+
+    It is where the daemon has no descriptor left just now.
+    """
+    complaints: list[int | None] = []
+    shutil.rmtree(path, onerror=lambda _function, _path, told: complaints.append(getattr(told[1], "errno", None)))
+    return not {errno.EMFILE, errno.ENFILE} & set(complaints)

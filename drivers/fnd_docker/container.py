@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,7 +21,7 @@ import trio
 from fnd.hookspecs import ContainerFailed, ContainerSpec, Exit, ImageUnusable, Link, Streams
 from fnd_docker.attachment import Attachment, attached
 from fnd_docker.bodies import container_body, container_name, engine_image
-from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, Books
+from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, Books, remove_directory
 from fnd_docker.engine import Engine, EngineError, EngineUnavailable, EngineUnreachable
 from fnd_docker.frames import BadFrame, Frames
 from fnd_docker.settings import DockerSettings
@@ -282,8 +281,7 @@ async def open_container(workshop: Workshop, spec: ContainerSpec, *, network: bo
     finally:
         with trio.CancelScope(shield=True):
             gone = gone or await _remove(workshop, spec)
-            if gone:
-                await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
+            gone = gone and await in_thread(partial(remove_directory, directory))
             workshop.books.wanted.discard(spec.container_id)
             if not gone:
                 workshop.books.doubt()

@@ -17,7 +17,8 @@ import attrs
 import trio
 
 from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams
-from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory
+from fnd_process.descriptors import patiently
+from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory, unmake_directory
 from fnd_process.nursery import surrounding_nursery
 from fnd_process.privileges import MIB, data_limit
 from fnd_process.processes import read_entry
@@ -75,7 +76,7 @@ def _make(workshop: Workshop, program: Program, spec: ContainerSpec) -> tuple[St
         )
         try:
             make_directory(start, workshop.confinement.directories)
-            undo.callback(remove_tree, start.directory)
+            undo.callback(unmake_directory, start, workshop.confinement.directories)
             if workshop.cgroups is not None:
                 pids = workshop.settings.pids + workshop.confinement.own_processes
                 cgroup = workshop.cgroups.create(spec.container_id, spec.memory, pids, spec.cpu)
@@ -199,10 +200,12 @@ class ProcessContainer:
     def _hold_first_process(self, first: int) -> None:
         try:
             pidfd = os.pidfd_open(first)
+            self._descriptors.callback(os.close, pidfd)
+            entry = read_entry(first)
         except ProcessLookupError:
             return  # the container has ended already
-        self._descriptors.callback(os.close, pidfd)
-        entry = read_entry(first)
+        except OSError as error:
+            raise ContainerFailed(f"Container could not be started: {error}") from error
         if entry is not None and entry.parent == self._launched.process.pid:
             self._tree = SandboxTree(
                 pidfd=self._launched.pidfd, first=first, first_pidfd=pidfd, cgroup=self._start.cgroup
@@ -268,12 +271,12 @@ class ProcessContainer:
         if self._streams is not None:
             self._streams.close_input()
         if not self._ended.is_set():
-            asked = await self._in_thread(self._tree.terminate)
+            asked = await self._in_thread(self._ask_to_end)
             self._run_on()
             if asked:
                 with trio.move_on_after(self._workshop.settings.stop_grace):
                     await self._ended.wait()
-        gone = await self._in_thread(partial(self._tree.kill, time.monotonic() + KILL_TIME))
+        gone = await self._in_thread(self._kill)
         with trio.move_on_after(DRAIN_TIME):
             await self._attended.wait()
         self._attendance.cancel()
@@ -281,6 +284,21 @@ class ProcessContainer:
         if self._streams is not None:
             self._streams.close()
         await self._in_thread(partial(self._remove, gone))
+
+    def _ask_to_end(self) -> bool:
+        """Ask the function's first process to end; return whether one was asked."""
+        try:
+            return patiently(self._tree.terminate)
+        except OSError:
+            return False
+
+    def _kill(self) -> bool:
+        """Kill all of its processes; return whether none is left."""
+        try:
+            return patiently(lambda: self._tree.kill(time.monotonic() + KILL_TIME))
+        except OSError as error:
+            _log.warning("container %s: %s", self._start.spec.container_id, error)
+            return False
 
     def _remove(self, gone: bool) -> None:
         """Reap it and remove what it had; of one that would not die, leave what may still be in use."""

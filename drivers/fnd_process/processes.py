@@ -1,6 +1,7 @@
 """Processes of this host as /proc tells them: whose they are, and how to end all of a container's.
 
-Everything here is synchronous and reads or signals only; it belongs in a worker thread.
+Everything here is synchronous and reads or signals only; it belongs in a worker thread. All of it raises OSError where
+this process has no descriptor left to look with, and for no other reason.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from functools import cached_property
 from typing import Final
 
 import attrs
+
+from fnd_process.descriptors import is_lack
 
 MARKER: Final = "FND_CONTAINER_ID"
 """In the environment of every process of a container, unless it wipes its own."""
@@ -41,12 +44,24 @@ class ProcessEntry:
         return self.state not in "ZX"
 
 
+def _read(path: str) -> bytes | None:
+    """Return what a file of /proc says, or None if its process is gone. Raises OSError for lack of a descriptor.
+
+    A process that could not be looked at must not be taken for one that is gone.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (twice as fast, and read by the thousand)
+            return file.read()
+    except OSError as error:
+        if is_lack(error):
+            raise
+        return None
+
+
 def read_entry(pid: int) -> ProcessEntry | None:
     """Return what /proc says of a process, or None if it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (twice as fast, and read by the thousand)
-            line = file.read()
-    except OSError:
+    line = _read(f"/proc/{pid}/stat")
+    if line is None:
         return None
     # The command's name may hold anything, blanks and parentheses included.
     state, parent, _group, session, *_ = line[line.rindex(b")") + 2 :].split(b" ", 4)
@@ -67,11 +82,14 @@ def all_pids() -> list[int]:
 def children(pid: int) -> list[int]:
     """Return a process's children, in the order they came; [] if it is gone."""
     found: list[int] = []
-    with contextlib.suppress(OSError):
-        # A child belongs to the thread that forked it.
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
-                found.extend(map(int, file.read().split()))
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError as error:
+        if is_lack(error):
+            raise
+        return found
+    for thread in threads:  # a child belongs to the thread that forked it
+        found.extend(map(int, (_read(f"/proc/{pid}/task/{thread}/children") or b"").split()))
     return found
 
 
@@ -85,10 +103,8 @@ def descendants(pid: int) -> list[int]:
 
 def marked(pid: int) -> str | None:
     """Return the container that a process's environment names, or None."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
-            environment = file.read()
-    except OSError:
+    environment = _read(f"/proc/{pid}/environ")
+    if environment is None:
         return None
     start = f"{MARKER}=".encode()
     for variable in environment.split(b"\0"):
@@ -99,10 +115,8 @@ def marked(pid: int) -> str | None:
 
 def user_of(pid: int) -> int | None:
     """Return a process's real user id, or None if it is gone."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
-            status = file.read()
-    except OSError:
+    status = _read(f"/proc/{pid}/status")
+    if status is None:
         return None
     _, _, after = status.partition(b"\nUid:\t")
     return int(after.split(b"\t", 1)[0])

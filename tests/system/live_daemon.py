@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -150,15 +150,21 @@ def daemon_environment(**more: str) -> dict[str, str]:
 
 @contextmanager
 def live_daemon(
-    directory: Path | None = None, settings: str = "", environment: Mapping[str, str] | None = None
+    directory: Path | None = None,
+    settings: str = "",
+    environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
 ) -> Iterator[LiveDaemon]:
     """Start a daemon in `directory`, or one of its own; at the end it is stopped, and must have ended well by then.
 
-    `settings` is the content of its configuration file, `environment` what it has beside ours. `directory`'s path must
-    be short enough for sockets.
+    `settings` is the content of its configuration file, `environment` what it has beside ours, `within` a command that
+    executes the one that follows it. `directory`'s path must be short enough for sockets.
     """
     if directory is None:
-        with tempfile.TemporaryDirectory(prefix="fnd-") as own, live_daemon(Path(own), settings, environment) as daemon:
+        with (
+            tempfile.TemporaryDirectory(prefix="fnd-") as own,
+            live_daemon(Path(own), settings, environment, within) as daemon,
+        ):
             yield daemon
         return
     (directory / "fnd.toml").write_text(settings)
@@ -170,7 +176,7 @@ def live_daemon(
     ):
         ready.bind(str(notify))
         process = subprocess.Popen(
-            serve_command(directory),
+            [*within, *serve_command(directory)],
             stdout=log,
             stderr=log,
             env=daemon_environment(**(environment or {}), NOTIFY_SOCKET=str(notify)),
