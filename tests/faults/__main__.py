@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ import trio
 from rich.console import Console
 
 from tests.bench.report import machine
-from tests.faults import daemon_killed, engine_trouble, kills, report
+from tests.faults import clock, daemon_killed, descriptors, disk, engine_trouble, kills, report
 from tests.faults.places import Place, place
 from tests.faults.result import Result
 from tests.faults.stage import Stage
@@ -27,6 +28,9 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "kill": kills.kill_containers,
     "daemon": daemon_killed.kill_daemon,
     "engine": engine_trouble.trouble_engine,
+    "disk": disk.fill_disk,
+    "descriptors": descriptors.exhaust_descriptors,
+    "clock": clock.jump_clock,
 }
 """In the order in which they are run."""
 ONE_DRIVER: Final[Mapping[str, str]] = {"engine": "docker"}
@@ -35,8 +39,11 @@ DRIVERS: Final = ("process", "docker")
 _LINES_OF_TRACEBACK: Final = 12
 
 
-def run_scenario(name: str, where: Place, seconds: float, seed: int) -> Result:
-    """Run one scenario with one driver to its end, whatever happens; nothing it raises gets out."""
+def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path | None = None) -> Result:
+    """Run one scenario with one driver to its end, whatever happens; nothing it raises gets out.
+
+    The log of its last daemon is kept in the directory `logs`.
+    """
     result = Result(name, where.name)
     started = time.monotonic()
     # Short, because the paths of functions' sockets lie within.
@@ -49,6 +56,9 @@ def run_scenario(name: str, where: Place, seconds: float, seed: int) -> Result:
             _note(result, error)
         finally:
             stage.note_left()
+            if logs is not None and stage.daemon is not None:
+                logs.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(stage.daemon.directory / "daemon.log", logs / f"{name}-{where.name}.log")
     result.seconds = time.monotonic() - started
     return result
 
@@ -61,6 +71,7 @@ def _note(result: Result, error: BaseException) -> None:
         result.skipped = str(error)
     else:
         told = "".join(traceback.format_exception(error)).strip().splitlines()
+        result.broke_off = True
         result.problems.append("\n".join(["it broke off:", *told[-_LINES_OF_TRACEBACK:]]))
 
 
@@ -74,8 +85,14 @@ def _note(result: Result, error: BaseException) -> None:
 )
 @click.option("--seed", type=int, help="Of what is left to chance; told at the end, if not given.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the counts to a file, too.")
+@click.option("--logs", type=click.Path(path_type=Path), help="Keep each scenario's last daemon's log in a directory.")
 def main(
-    names: tuple[str, ...], drivers: tuple[str, ...], seconds: float, seed: int | None, json_file: Path | None
+    names: tuple[str, ...],
+    drivers: tuple[str, ...],
+    seconds: float,
+    seed: int | None,
+    json_file: Path | None,
+    logs: Path | None,
 ) -> None:
     """Make everything go wrong that can on a machine, while functions are called; count what fails and what is left.
 
@@ -91,7 +108,7 @@ def main(
             with place(driver) as where:
                 for name in wanted:
                     with progress.status(f"{name}, {driver}"):
-                        results.append(run_scenario(name, where, seconds, seed))
+                        results.append(run_scenario(name, where, seconds, seed, logs))
                     progress.print(f"{name}, {driver}: {results[-1].verdict}, {results[-1].seconds:.0f} s")
         except pytest.skip.Exception as skipped:
             results += [Result(name, driver, skipped=str(skipped)) for name in wanted]

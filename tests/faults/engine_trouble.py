@@ -8,15 +8,13 @@ from typing import Final
 
 import trio
 
-from tests.faults.load import Calling, Request, load
+from tests.faults.load import Request, load
 from tests.faults.places import DockerPlace
 from tests.faults.stage import Stage
 from tests.faults.tally import Allowed
 
 ABSENT: Final = 3.0
 """Seconds for which an engine that is stopped stays away."""
-LONGEST_WAIT: Final = 30.0
-"""Seconds after which calls must be answered again, once the engine is back."""
 _TROUBLE: Final = (
     Allowed(502, "Docker Engine"),
     Allowed(502, "error receiving function response"),  # it was inside when the engine ended its container
@@ -44,25 +42,13 @@ async def trouble_engine(stage: Stage) -> None:
                         await in_thread(end)
                         await trio.sleep(absent)
                         await in_thread(engine.start)
-                        await _comes_back(stage, quick)
+                        await stage.recovers(quick)
                     rounds += 1
             stage.count(put.tally, *_TROUBLE)
             stage.fact(f"{rounds} × restarted, killed and started, stopped for {ABSENT:g} s and started")
             await stage.becomes(partial(_books_agree, stage), "the engine lists other containers than the daemon has")
             await stage.serves(quick)
             await stage.serves(slow)
-
-
-async def _comes_back(stage: Stage, fn_id: str) -> None:
-    """Wait until calls are answered again."""
-    began = time.monotonic()
-    calling = Calling(lambda: stage.port)
-    with trio.move_on_after(LONGEST_WAIT) as waiting:
-        while await calling.call(Request(fn_id)) is not None:  # noqa: ASYNC110
-            await trio.sleep(0.1)
-    calling.close()
-    stage.check(not waiting.cancelled_caught, f"no call is answered {LONGEST_WAIT:g} s after the engine is back")
-    stage.fact(f"answered {time.monotonic() - began:.1f} s after the engine was back")
 
 
 def _books_agree(stage: Stage) -> bool:

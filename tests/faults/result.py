@@ -69,6 +69,8 @@ class Result:
     left: Leavings | None = None
     """After the daemon's stop; None if it never came to that."""
     descriptors: Descriptors | None = None
+    broke_off: bool = False
+    """Whether it was not played to its end."""
     skipped: str = ""
     """Why it was not run."""
     seconds: float = 0.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -14,13 +15,15 @@ import attrs
 import trio
 
 from fnd.cli.exits import NotReachable, RequestFailed
-from tests.faults.load import Request, call_in_turn
+from tests.faults.load import Calling, Request, call_in_turn
 from tests.faults.places import GOOD, Held, Place, held, kill_processes, left_after_stop
 from tests.faults.result import Descriptors, Result
 from tests.faults.tally import Allowed, Tally, unexpected
 from tests.system.live_daemon import LiveDaemon, eventually, live_daemon
 
 T = TypeVar("T")
+LONGEST_RECOVERY: Final = 65.0
+"""Seconds after which calls must be answered again, once nothing stands in the way."""
 MEMORY: Final = 64
 """MiB, of a function."""
 _SETTINGS: Final = "memory = 2048\ncall_records = 500000\ngrace_period = 20\n"
@@ -71,13 +74,13 @@ class Stage:
 
     @asynccontextmanager
     async def running(
-        self, settings: str = "", environment: Mapping[str, str] | None = None
+        self, settings: str = "", environment: Mapping[str, str] | None = None, within: Sequence[str] = ()
     ) -> AsyncIterator[LiveDaemon]:
         """Run a daemon while in the context, always in the same directory; at the end it must stop in order."""
         directory = self.directory / "d"
         directory.mkdir(exist_ok=True)
         text = f"{_SETTINGS}{settings}{self.place.settings}"
-        async with in_thread(live_daemon(directory, text, environment)) as self.daemon:
+        async with in_thread(live_daemon(directory, text, environment, within)) as self.daemon:
             if not self.app_id:
                 app = await self.ask("POST", "/v2/apps", {"name": "faults"})
                 self.app_id = app["id"]
@@ -124,6 +127,22 @@ class Stage:
         """Check that a function is served as if nothing had been."""
         self.count(await call_in_turn(self.port, Request(fn_id), times))
 
+    async def recovers(self, fn_id: str) -> None:
+        """Wait until a function that could not be started is served again, and take down how long that took.
+
+        A pool whose launches have failed is tried again after a pause, which grows to a minute.
+        """
+        began = time.monotonic()
+        calling = Calling(lambda: self.port)
+        with trio.move_on_after(LONGEST_RECOVERY) as waiting:
+            while await calling.call(Request(fn_id)) is not None:
+                assert self.daemon is not None
+                assert self.daemon.process.poll() is None, "the daemon has ended by itself"
+                await trio.sleep(0.1)
+        calling.close()
+        self.check(not waiting.cancelled_caught, f"no call is answered {LONGEST_RECOVERY:g} s after it could be")
+        self.fact(f"answered {time.monotonic() - began:.1f} s after that was possible again")
+
     async def held(self) -> Held:
         """Return what the daemon's containers have now."""
         assert self.daemon is not None
@@ -164,7 +183,9 @@ class Stage:
     def note_left(self) -> None:
         """Take down what is left now that the daemon has stopped, and remove it."""
         if self.daemon is not None and self.app_id:
-            self.result.note_left(left_after_stop(self.place, self.daemon.run, self.app_id))
+            left = left_after_stop(self.place, self.daemon.run, self.app_id)
+            if not self.result.broke_off:  # else the daemon was killed in the middle, and nothing is to be learnt
+                self.result.note_left(left)
             kill_processes(self.app_id)
         self.place.clean()
 
