@@ -18,7 +18,7 @@ import trio
 from rich.console import Console
 
 from tests.bench.report import machine
-from tests.faults import clock, daemon_killed, descriptors, disk, engine_trouble, kills, report
+from tests.faults import clock, daemon_killed, descriptors, disk, engine_trouble, hostile, kills, report
 from tests.faults.places import Place, place
 from tests.faults.result import Result
 from tests.faults.stage import Stage
@@ -31,6 +31,12 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "disk": disk.fill_disk,
     "descriptors": descriptors.exhaust_descriptors,
     "clock": clock.jump_clock,
+    "forks": hostile.bomb,
+    "memory": hostile.eat,
+    "output": hostile.talk,
+    "frames": hostile.lie,
+    "links": hostile.link_out,
+    "children": hostile.outlive,
 }
 """In the order in which they are run."""
 ONE_DRIVER: Final[Mapping[str, str]] = {"engine": "docker"}

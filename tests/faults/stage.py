@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -15,6 +16,7 @@ import attrs
 import trio
 
 from fnd.cli.exits import NotReachable, RequestFailed
+from tests.bench.processes import FND
 from tests.faults.load import Calling, Request, call_in_turn
 from tests.faults.places import GOOD, Held, Place, held, kill_processes, left_after_stop
 from tests.faults.result import Descriptors, Result
@@ -110,6 +112,13 @@ class Stage:
         body = {"name": name, "app_id": self.app_id, "image": image, "memory": MEMORY, **fields}
         fn_id: str = (await self.ask("POST", "/v2/fns", body))["id"]
         return fn_id
+
+    def deploy(self, source: Path) -> str:
+        """Deploy a function as a user would; return what that is refused with, "" if it is not. Blocks."""
+        assert self.daemon is not None
+        command = [str(FND), "--control", str(self.daemon.run / "control.sock"), "deploy", str(source)]
+        done = subprocess.run([*command, "--app", "faults"], capture_output=True, text=True, check=False)
+        return (done.stderr or done.stdout).strip().splitlines()[-1] if done.returncode else ""
 
     async def containers(self, fn_id: str = "") -> list[Mapping[str, Any]]:
         """Return containers, of one fn or of all, as the daemon tells of them."""
