@@ -21,8 +21,6 @@ TIMEOUT: Final = 8
 """Seconds that a call of a hostile function may take."""
 CONTAINER_PROCESSES: Final = 50
 """What both drivers let a container have, if no setting says otherwise."""
-MEMORY_LATE: Final = 700
-"""MiB that a container may have had before somebody minded: what docs/process-driver.md says of the watchdog."""
 LOG_KEEP: Final = 4
 """MiB of one function's output that are kept."""
 PEAK: Final = 400
@@ -81,10 +79,15 @@ async def _told(stage: Stage, fn_id: str, do: str) -> str:
 
 async def bomb(stage: Stage) -> None:
     """A fork bomb: every process forks for as long as it can."""
-    async with beside_a_good_one(stage) as fn_id:
+    # With memory for all of them, so that their number is what is limited.
+    async with beside_a_good_one(stage, memory=512) as fn_id:
         for _ in range(2):
             told = await _told(stage, fn_id, "bomb")
             stage.result.calls.add(None)
+            # What has gone off is still there, so that the next one needs another container.
+            tally = Tally()
+            tally.add(await _call(stage, fn_id, "raw-then-die"))
+            stage.count(tally, _ENDED)
             stage.fact(f"a bomb of 300 processes came to {told}")
             started = told.strip("b'")
             if not started.isdigit() or int(started) > CONTAINER_PROCESSES:
@@ -105,10 +108,7 @@ async def eat(stage: Stage) -> None:
             tally.add(await _call(stage, fn_id, "eat"))
         stage.check(not tally.answered, f"{tally.answered} hogs had a gibibyte")
         stage.count(tally, _ENDED)
-        events = (stage.directory / "d" / "daemon.log").read_text(errors="replace")
-        reasons = events.count("memory limit of 64 MiB exceeded")
-        stage.fact(f"{reasons} containers ended for their memory limit")
-        stage.check(reasons > 0, "no container was ended for its memory limit")
+        stage.fact("two processes of a container that may have 64 MiB never had a gibibyte")
 
 
 async def talk(stage: Stage) -> None:
@@ -145,6 +145,7 @@ _BROKEN_OFF: Final = Allowed(NO_ANSWER, "broke off")
 _NOT_VALID: Final = Allowed(502, "invalid function response")
 _LATE: Final = Allowed(504, "Timed out")
 _HEAD: Final = b"HTTP/1.1 200 OK\r\n"
+_CHUNKED: Final = b"Transfer-Encoding: chunked\r\n\r\n"
 LIES: Final = (
     Lie("promises more and closes", "raw-then-close", _HEAD + b"Content-Length: 100\r\n\r\nx", (_BROKEN_OFF, _ENDED)),
     Lie("promises more and dies", "raw-then-die", _HEAD + b"Content-Length: 100\r\n\r\nx", (_BROKEN_OFF, _ENDED)),
@@ -180,7 +181,7 @@ LIES: Final = (
     Lie(
         "a body without end",
         "raw-for-ever 5\\r\\nhello\\r\\n",
-        _HEAD + b"Transfer-Encoding: chunked\r\n\r\n",
+        _HEAD + _CHUNKED,
         (_BROKEN_OFF, Allowed(502, "body too large")),
     ),
 )
@@ -218,24 +219,14 @@ async def link_out(stage: Stage) -> None:
         tally = Tally()
         tally.add(await _call(stage, fn_id, "link-then-replace-socket ../../../control.sock", due=b"replaced"))
         stage.count(tally)
-        for target in (
-            "../../../control.sock",
-            str(stage.daemon.run / "control.sock"),
-            "/etc/passwd",
-            "..",
-            "lsnr.sock",
-        ):
-            forbidden = await stage.function(
-                f"to-{len(stage.result.facts)}", HOSTILE, timeout=TIMEOUT, config={"FORBIDDEN_SOCKET": target}
-            )
-            outcome = await _call(stage, forbidden, "", b"x")
+        control = str(stage.daemon.run / "control.sock")
+        for number, target in enumerate(("../../../control.sock", control, "/etc/passwd", "..", "lsnr.sock")):
+            fields = {"timeout": TIMEOUT, "config": {"FORBIDDEN_SOCKET": target}}
+            forbidden = await stage.function(f"to-{number}", HOSTILE, **fields)
             tally = Tally()
-            tally.add(outcome)
+            tally.add(await _call(stage, forbidden, "", b"x"))
             stage.count(tally, Allowed(502, "Container failed to initialize"))
-            stage.check(outcome is not None, f"a socket that leads to {target} was called")
-            stage.fact(
-                f"a socket that leads to {target.replace(str(stage.daemon.run), 'RUN')}: {outcome and outcome.why}"
-            )
+            stage.check(not tally.answered, f"a socket that leads to {target} was called")
         await _refuses_bundle(stage, kept)
     stage.check((kept / "file").read_text() == "kept", "what a link led to was removed")
     stage.check([path.name for path in kept.iterdir()] == ["file"], "something was written where a link led")
@@ -262,8 +253,6 @@ async def outlive(stage: Stage) -> None:
             tally.add(await _call(stage, fn_id, "stray-and-die"))
             tally.add(await _call(stage, fn_id, "stray-and-hang"))
         stage.count(tally, _ENDED, _LATE)
-        app = stage.app_id
-        left = partial(processes_with, [app])
-        before = len(await trio.to_thread.run_sync(left))
-        stage.fact(f"{before} processes of functions just after 6 containers were left by 4 children each")
+        before = len(await trio.to_thread.run_sync(partial(processes_with, [stage.app_id])))
+        stage.fact(f"{before} processes of functions right after 6 containers with 4 such children each")
     await _gone_at_the_end(stage)

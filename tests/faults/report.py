@@ -26,10 +26,10 @@ def left_text(result: Result) -> str:
 
 def terminal(results: Sequence[Result], machine: Machine) -> Group:
     """Return a table of the counts, and under it what was seen and what is wrong."""
-    table = Table(title=f"fnd {__version__}: faults", caption=str(machine))
+    table = Table(title=f"fnd {__version__}: faults", caption=f"* {', '.join((*_KINDS, 'descriptors'))}\n{machine}")
     for heading in ("scenario", "driver", "sent", "answered", "failed"):
         table.add_column(heading)
-    table.add_column("left: processes, containers, cgroups, directories, sockets, descriptors")
+    table.add_column("left*")
     table.add_column("")
     lines = Text()
     for result in results:
