@@ -2,7 +2,8 @@
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
 return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
-of the rest, errors to raise and the reading of func.yaml, is given out again here: nothing else of fnd is theirs.
+of the rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks
+together. Nothing else of fnd is theirs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final, Protocol
 import attrs
 import pluggy
 
+from fnd import plugin_settings
 from fnd.bundle import (
     FUNCTION_FILE_NAMES,
     MAX_FILE_SIZE,
@@ -36,6 +38,7 @@ from fnd.errors import (
     ImageUnusable,
     InvalidFunctionResponse,
 )
+from fnd.tasks import KeyedLock, surrounding_nursery
 
 __all__ = [
     "FUNCTION_FILE_NAMES",
@@ -62,6 +65,7 @@ __all__ = [
     "Hooks",
     "ImageUnusable",
     "InvalidFunctionResponse",
+    "KeyedLock",
     "Link",
     "LogSink",
     "Protection",
@@ -73,7 +77,9 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "parse_function_file",
+    "plugin_settings",
     "read_function_file",
+    "surrounding_nursery",
 ]
 
 PROJECT: Final = "fnd"

@@ -13,10 +13,10 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import attrs
 import trio
@@ -147,15 +147,13 @@ async def _send(
         "labels": json.dumps({INSTANCE: instance, **({NETWORK: "true"} if context.network else {})}),
     }
     headers = {"Content-Type": "application/x-tar"}
-    failure = ""
-    async with engine.lines("POST", "/build", content=parts, headers=headers, query=query) as lines:
-        async for line in lines:
-            failure = failure or str(line.get("error", ""))
-            for text in str(line.get("stream") or line.get("status") or "").splitlines():
-                if text.strip():
-                    progress(text[:LONGEST_LINE])
-    if failure:
-        raise BuildFailed(f"Docker Engine could not build it: {failure[:LONGEST_LINE]}")
+
+    def told(line: Mapping[str, Any]) -> None:
+        for text in str(line.get("stream") or line.get("status") or "").splitlines():
+            if text.strip():
+                progress(text[:LONGEST_LINE])
+
+    await engine.progress("POST", "/build", told, content=parts, headers=headers, query=query)
     if not await _exists(engine, tag):
         raise BuildFailed("Docker Engine ended the build without an image and without a reason")
 

@@ -30,16 +30,6 @@ def engine() -> Iterator[PrivateDocker]:
         yield engine
 
 
-class Log:
-    """Keeps what a container writes."""
-
-    def __init__(self) -> None:
-        self.streams: dict[str, bytes] = {"stdout": b"", "stderr": b""}
-
-    def __call__(self, stream: str, data: bytes, /) -> None:
-        self.streams[stream] += data
-
-
 @attrs.frozen
 class Bench:
     """A running driver and its engine."""
