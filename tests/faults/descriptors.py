@@ -43,6 +43,6 @@ async def exhaust_descriptors(stage: Stage) -> None:
             stage.check(put.tally.answered > 0, "nobody was answered")
             stage.check(most >= LIMIT - 10, f"only {most} of {LIMIT} descriptors were used: this tried nothing")
             stage.fact(f"{CALLERS} callers of a daemon with {LIMIT} descriptors, of which it used {most}")
-            await stage.recovers(quick)
+            await stage.recovers(quick, slow, *greedy)
             for fn_id in (quick, slow, *greedy[:5]):
                 await stage.serves(fn_id)

@@ -136,18 +136,19 @@ class Stage:
         """Check that a function is served as if nothing had been."""
         self.count(await call_in_turn(self.port, Request(fn_id), times))
 
-    async def recovers(self, fn_id: str) -> None:
-        """Wait until a function that could not be started is served again, and take down how long that took.
+    async def recovers(self, *fn_ids: str) -> None:
+        """Wait until functions that could not be started are served again, and take down how long that took.
 
         A pool whose launches have failed is tried again after a pause, which grows to a minute.
         """
         began = time.monotonic()
         calling = Calling(lambda: self.port)
         with trio.move_on_after(LONGEST_RECOVERY) as waiting:
-            while await calling.call(Request(fn_id)) is not None:
-                assert self.daemon is not None
-                assert self.daemon.process.poll() is None, "the daemon has ended by itself"
-                await trio.sleep(0.1)
+            for fn_id in fn_ids:
+                while await calling.call(Request(fn_id)) is not None:
+                    assert self.daemon is not None
+                    assert self.daemon.process.poll() is None, "the daemon has ended by itself"
+                    await trio.sleep(0.1)
         calling.close()
         self.check(not waiting.cancelled_caught, f"no call is answered {LONGEST_RECOVERY:g} s after it could be")
         self.fact(f"answered {time.monotonic() - began:.1f} s after that was possible again")
