@@ -42,9 +42,14 @@ class Cgroup:
         """
         (self.path / "cgroup.procs").write_text(str(pid))
 
-    def freeze(self, frozen: bool) -> None:
-        """Stop all processes of the group, or let them run on."""
-        (self.path / "cgroup.freeze").write_text("1" if frozen else "0")
+    def freeze(self, deadline: float) -> bool:
+        """Stop all processes of the group; return whether they stood still by `deadline` (monotonic)."""
+        (self.path / "cgroup.freeze").write_text("1")
+        return self._wait_until(b"frozen 1", deadline)
+
+    def thaw(self) -> None:
+        """Let them run on."""
+        (self.path / "cgroup.freeze").write_text("0")
 
     def kill(self) -> None:
         """Kill all processes of the group at once, forks under way included."""
@@ -59,6 +64,10 @@ class Cgroup:
 
     def wait_empty(self, deadline: float) -> bool:
         """Wait until no process is in it; return whether that was so by `deadline` (monotonic)."""
+        return self._wait_until(b"populated 0", deadline)
+
+    def _wait_until(self, event: bytes, deadline: float) -> bool:
+        """Wait until the group's events say so, or it is gone; return whether that was so by `deadline` (monotonic)."""
         try:
             fd = os.open(self.path / "cgroup.events", os.O_RDONLY)
         except FileNotFoundError:
@@ -66,7 +75,7 @@ class Cgroup:
         try:
             poll = select.poll()
             poll.register(fd, select.POLLPRI)
-            while b"populated 0" not in os.pread(fd, 4096, 0):
+            while event not in os.pread(fd, 4096, 0):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False

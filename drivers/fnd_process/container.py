@@ -28,6 +28,8 @@ from fnd_process.workshop import Workshop
 
 KILL_TIME: Final = 5.0
 """Seconds in which killed processes must be gone."""
+PAUSE_TIME: Final = 1.0
+"""Seconds for which processes are waited for that were told to stand still: the next call may be waiting, too."""
 DRAIN_TIME: Final = 0.5
 """Seconds to read what is left of a container's output once its processes are gone."""
 INFORMATION_TIME: Final = 10.0
@@ -152,7 +154,7 @@ class ProcessContainer:
             if not self._paused and not self._ending:
                 self._paused = True
                 self._set_watched(paused=True)
-                await self._in_thread(partial(self._tree.pause, time.monotonic() + KILL_TIME))
+                await self._in_thread(partial(self._tree.pause, time.monotonic() + PAUSE_TIME))
 
     async def resume(self) -> None:
         """Let them run on."""

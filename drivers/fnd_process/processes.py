@@ -26,6 +26,10 @@ _CALM_ROUNDS: Final = 20
 _BEHIND: Final = 8
 """How many process ids before the newest may be those of processes that are only just getting to run."""
 
+_SOONEST_LOOK: Final = 0.0005
+_LATEST_LOOK: Final = 0.02
+"""Seconds between two looks at what nothing tells of; each is twice as long as the one before."""
+
 PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
 
@@ -82,15 +86,25 @@ def all_pids() -> list[int]:
 def children(pid: int) -> list[int]:
     """Return a process's children, in the order they came; [] if it is gone."""
     found: list[int] = []
+    for thread in _threads(pid):  # a child belongs to the thread that forked it
+        found.extend(map(int, (_read(f"/proc/{pid}/task/{thread}/children") or b"").split()))
+    return found
+
+
+def _threads(pid: int) -> list[int]:
+    """Return a process's threads; [] if it is gone."""
     try:
-        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+        return list(map(int, os.listdir(f"/proc/{pid}/task")))  # noqa: PTH208
     except OSError as error:
         if is_lack(error):
             raise
-        return found
-    for thread in threads:  # a child belongs to the thread that forked it
-        found.extend(map(int, (_read(f"/proc/{pid}/task/{thread}/children") or b"").split()))
-    return found
+        return []
+
+
+def stands_still(pid: int) -> bool:
+    """Return whether a process is stopped, with all of its threads, or has ended."""
+    entries = map(read_entry, _threads(pid))
+    return all(entry is None or entry.state in "TtZX" for entry in entries)
 
 
 def descendants(pid: int) -> list[int]:
@@ -190,6 +204,22 @@ def freeze(find: Callable[[], list[int]], deadline: float) -> list[int]:
         if time.monotonic() > deadline:
             break
     return list(stopped)
+
+
+def pause(find: Callable[[], list[int]], deadline: float) -> list[int]:
+    """Freeze all processes that `find` finds, and wait until they stand still; return them.
+
+    A process that runs on another processor takes notice of its signal only a moment later, and one that the kernel
+    holds up in the middle of something only when that is over; the latter is waited for until `deadline` (monotonic).
+    """
+    stopped = freeze(find, deadline)
+    moving = [pid for pid in stopped if not stands_still(pid)]
+    wait = _SOONEST_LOOK
+    while moving and time.monotonic() < deadline:
+        time.sleep(wait)
+        moving = [pid for pid in moving if not stands_still(pid)]
+        wait = min(2 * wait, _LATEST_LOOK)
+    return stopped
 
 
 def newest_pid() -> int:
