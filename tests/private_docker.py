@@ -90,7 +90,10 @@ class PrivateDocker:
         options += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.directory / "pid")]
         options += ["--cgroup-parent", f"/{self.cgroup}"]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(["dockerd", *options, "-H", self.host], stdout=log, stderr=log)
+            # In a session of its own: Ctrl-C is for the tests, which end it when they have removed what they made.
+            self.process = subprocess.Popen(
+                ["dockerd", *options, "-H", self.host], stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:

@@ -43,6 +43,8 @@ ONE_DRIVER: Final[Mapping[str, str]] = {"engine": "docker"}
 """Scenarios that only one driver can have."""
 DRIVERS: Final = ("process", "docker")
 _LINES_OF_TRACEBACK: Final = 12
+_INTERRUPTED: Final = 130
+"""As shells say of what Ctrl-C has ended."""
 
 
 def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path | None = None) -> Result:
@@ -102,26 +104,35 @@ def main(
 ) -> None:
     """Make everything go wrong that can on a machine, while functions are called; count what fails and what is left.
 
-    Exits with 1 if a call failed that should not have, or anything was left.
+    Exits with 1 if a call failed that should not have, or anything was left. Ctrl-C ends all that was started; what had
+    been counted by then is shown.
     """
     seed = random.randrange(1 << 32) if seed is None else seed
     on = machine()
     progress = Console(stderr=True)
     results: list[Result] = []
-    for driver in drivers or DRIVERS:
-        wanted = [name for name in names or SCENARIOS if ONE_DRIVER.get(name, driver) == driver]
-        try:
-            with place(driver) as where:
-                for name in wanted:
-                    with progress.status(f"{name}, {driver}"):
-                        results.append(run_scenario(name, where, seconds, seed, logs))
-                    progress.print(f"{name}, {driver}: {results[-1].verdict}, {results[-1].seconds:.0f} s")
-        except pytest.skip.Exception as skipped:
-            results += [Result(name, driver, skipped=str(skipped)) for name in wanted]
+    interrupted = False
+    try:
+        for driver in drivers or DRIVERS:
+            wanted = [name for name in names or SCENARIOS if ONE_DRIVER.get(name, driver) == driver]
+            try:
+                with place(driver) as where:
+                    for name in wanted:
+                        with progress.status(f"{name}, {driver}"):
+                            results.append(run_scenario(name, where, seconds, seed, logs))
+                        progress.print(f"{name}, {driver}: {results[-1].verdict}, {results[-1].seconds:.0f} s")
+            except pytest.skip.Exception as skipped:
+                results += [Result(name, driver, skipped=str(skipped)) for name in wanted]
+    except* KeyboardInterrupt:  # alone, or in the group of a nursery; all that was started has been ended
+        interrupted = True
     Console().print(report.terminal(results, on))
+    if interrupted:
+        Console().print("interrupted; these are the scenarios that had ended", style="yellow")
     Console().print(f"--seed {seed}")
     if json_file is not None:
         json_file.write_text(report.to_json(results, on) + "\n")
+    if interrupted:
+        sys.exit(_INTERRUPTED)
     sys.exit(1 if any(result.problems for result in results) else 0)
 
 
