@@ -11,7 +11,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 import pluggy
@@ -62,6 +62,7 @@ __all__ = [
     "Hooks",
     "ImageUnusable",
     "InvalidFunctionResponse",
+    "Launching",
     "Link",
     "LogSink",
     "Protection",
@@ -127,6 +128,11 @@ class ContainerSpec:
     The driver adds what programs need and this does not say, such as PATH and HOME, and nothing of the daemon's own.
     The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL."""
     log: LogSink
+    launcher: str = ""
+    """The source of a program that is run in the image's or the function's command's place and given it as arguments,
+    `python3 -I -S -c LAUNCHER COMMAND…`, with all else as for the command itself; "" for none. It becomes the command.
+
+    A driver finds a Python for it, of version 3.6 or later, wherever its containers can run one."""
 
 
 @attrs.frozen
@@ -365,6 +371,15 @@ class Codec(Protocol):
 
         Raises ContainerFailed.
         """
+
+
+@runtime_checkable
+class Launching(Protocol):
+    """What a codec is besides, if its containers must do something before the function's own program starts."""
+
+    @property
+    def launcher(self) -> str:
+        """The source of a program for the `launcher` of its containers' specs."""
 
 
 class SocketWatcher(Protocol):

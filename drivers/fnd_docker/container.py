@@ -10,7 +10,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -302,8 +302,9 @@ def _make_directories(directory: Path, user: str) -> None:
 
 async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> None:
     sockets = sockets_of(workshop, spec)
-    body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network)
     try:
+        command = await _command(workshop, spec) if spec.launcher else ()
+        body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network, command=command)
         with trio.CancelScope(shield=True):
             await workshop.engine.request(
                 "POST", "/containers/create", body=body, time=CREATE_TIME, name=container_name(spec.container_id)
@@ -313,6 +314,12 @@ async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> Non
             raise ImageUnusable(f"Docker Engine has no image {engine_image(spec.image)}: {error.message}") from error
         raise _failed("create", error) from error
     await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _command(workshop: Workshop, spec: ContainerSpec) -> Sequence[str]:
+    """Return what the image starts. Raises EngineError."""
+    found = await workshop.engine.request("GET", f"/images/{engine_image(spec.image)}/json")
+    return [*(found["Config"].get("Entrypoint") or ()), *(found["Config"].get("Cmd") or ())]
 
 
 @asynccontextmanager

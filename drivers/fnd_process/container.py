@@ -18,6 +18,7 @@ import trio
 
 from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams
 from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory
+from fnd_process.launching import with_launcher
 from fnd_process.nursery import surrounding_nursery
 from fnd_process.privileges import MIB, data_limit
 from fnd_process.processes import read_entry
@@ -67,7 +68,7 @@ def _make(workshop: Workshop, program: Program, spec: ContainerSpec) -> tuple[St
             undo.callback(workshop.users.give_back, user)
         start = Start(
             spec=spec,
-            program=program,
+            program=with_launcher(program, spec.launcher),
             directory=workshop.runtime_directory / spec.container_id,
             user=user,
             cgroup=None,
