@@ -1,7 +1,7 @@
 """Invocation by name, as AWS Lambda's clients ask for it: `POST /2015-03-31/functions/{name}/invocations`.
 
 The call is one as through `/invoke`, to a function of any format; what differs is how the function is named, and how
-the answer tells whose fault a failure is. docs/lambda.md has it in tables. Source: AWS Lambda's API reference, "Invoke".
+the answer tells whose fault a failure is: docs/lambda.md has tables. Source: AWS Lambda's API reference, "Invoke".
 """
 
 from __future__ import annotations

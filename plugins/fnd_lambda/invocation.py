@@ -165,6 +165,6 @@ class Invocation:
         if self.error is None:
             self.error = error
         if self.answer is not None and not self.answer.complete:
-            self.answer.end(error)
+            self.answer.end(self.error)
         self.changed.set()
         self.giving.cancel()
