@@ -34,6 +34,8 @@ _IN_THREAD: Final = 65536
 """Bytes of JSON from which on it is read and written in a thread."""
 _MAX_CLIENT_CONTEXT: Final = 3584
 """Bytes in base 64; Lambda's own limit."""
+_LAST_ANSWER_SECONDS: Final = 0.05
+"""How long an answer that a function sent as its last may take to be read."""
 _NO_EVENT: Final = b"{}"
 """What a function gets for a call without a body, as from Lambda."""
 
@@ -262,7 +264,7 @@ class LambdaCodec:
 
         limits = Limits(headers=self._context.max_response_header_size, body=self._context.max_response_body_size)
         api = RuntimeAPI(limits, log)
-        async with self._listener(container) as listener, _served(api, listener):
+        async with self._listener(container) as listener, _served(api, listener, container):
             await api.until_asked()
             yield LambdaSession(api, spec, self._context, self._settings, self._limiter)
 
@@ -285,17 +287,20 @@ class LambdaCodec:
 
 
 @asynccontextmanager
-async def _served(api: RuntimeAPI, listener: Listener) -> AsyncIterator[None]:
+async def _served(api: RuntimeAPI, listener: Listener, container: Container) -> AsyncIterator[None]:
     """Serve a container's connections. Raises what breaks it while no call has it, and what the body does, as it is."""
     failure: BaseException | None = None
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_accept, api, listener, nursery)
         nursery.start_soon(_watch, api, nursery.cancel_scope)
+        nursery.start_soon(_watch_exit, api, container)
         try:
             yield
         except BaseException as error:  # cancellation included: it goes on below
             failure = error
         nursery.cancel_scope.cancel()
+    if api.busy:  # whose call is told that no answer will come
+        api.break_off(errors.FunctionResponseLost())
     if isinstance(failure, trio.Cancelled) and api.broken is not None and not api.busy:
         raise api.broken
     if failure is not None:
@@ -308,6 +313,17 @@ async def _watch(api: RuntimeAPI, scope: trio.CancelScope) -> None:
         await api.until_broken()
     except errors.FunctionError:
         scope.cancel()
+
+
+async def _watch_exit(api: RuntimeAPI, container: Container) -> None:
+    """Tell a call that no answer will come once the function has ended.
+
+    That a connection has ended does not tell: who answers may do so on another.
+    """
+    await container.wait()
+    await trio.sleep(_LAST_ANSWER_SECONDS)
+    if api.invocation is not None and api.invocation.open:
+        api.break_off(errors.FunctionResponseLost())
 
 
 async def _accept(api: RuntimeAPI, listener: Listener, nursery: trio.Nursery) -> None:

@@ -42,6 +42,10 @@ class Container:
 
     socket_directory: Path
     spec: Spec
+    exited: trio.Event
+
+    async def wait(self) -> None:
+        await self.exited.wait()
 
 
 @attrs.frozen
@@ -150,10 +154,11 @@ class Function:
     door: trio.socket.SocketType
     log: list[tuple[str, bytes]] = attrs.field(factory=list)
     connections: list[Runtime] = attrs.field(factory=list)
+    exited: trio.Event = attrs.field(factory=trio.Event)
 
     @property
     def container(self) -> Any:
-        return Container(self.directory, Spec(lambda stream, data: self.log.append((stream, data))))
+        return Container(self.directory, Spec(lambda stream, data: self.log.append((stream, data))), self.exited)
 
     @property
     def port(self) -> int:
@@ -211,7 +216,7 @@ def call(**fields: Any) -> CallRequest:
 
 async def whole(response: Any) -> bytes:
     """Return all of an answer's body."""
-    body = response.first
+    body = bytearray(response.first)
     while not response.complete:
         body += await response.receive()
     return bytes(body)

@@ -77,26 +77,25 @@ class Exchange:
 
 async def test_it_is_ready_when_the_first_invocation_is_asked_for() -> None:
     async with function() as here, trio.open_nursery() as nursery:
+        sessions: list[Session] = []
         is_ready = trio.Event()
 
         async def become_ready() -> None:
-            async with codec().open(here.container):
+            async with codec().open(here.container) as session:
+                sessions.append(session)
                 is_ready.set()
 
         nursery.start_soon(here.hand_over)
         nursery.start_soon(become_ready)
-        runtime = await here.connect()
-        assert (await runtime.post("ping")).status == 404
-        assert not is_ready.is_set()
-        runtime = await here.connect()
-        await runtime.send(NEXT)
+        assert (await (await here.connect()).post("ping")).status == 404
+        assert not sessions
+        await (await here.connect()).send(NEXT)
         with trio.fail_after(10):
             await is_ready.wait()
 
 
 async def test_an_invocation_has_what_lambda_gives_and_its_answer_is_passed_on() -> None:
     async with ready() as (_, session, runtime), trio.open_nursery() as nursery:
-        assert session.reusable
         exchange = Exchange(nursery, session, headers=[(b"X-Amzn-Trace-Id", b"Root=1-2-3")])
         invocation = await runtime.reply()
         assert not session.reusable
@@ -604,6 +603,23 @@ async def test_a_cancelled_call_ends_the_container() -> None:
         exchange.scope.cancel()
         await exchange.over.wait()
         assert not session.reusable
+
+
+async def test_a_function_that_ends_under_its_call_loses_it() -> None:
+    async with ready() as (here, session, runtime), trio.open_nursery() as nursery:
+        exchange = Exchange(nursery, session)
+        await runtime.reply()
+        here.exited.set()
+        assert type(await exchange.failure()) is errors.FunctionResponseLost
+        assert not session.reusable
+
+
+async def test_a_container_that_is_ended_under_its_call_loses_it() -> None:
+    async with trio.open_nursery() as nursery:
+        async with ready() as (_, session, runtime):
+            exchange = Exchange(nursery, session)
+            await runtime.reply()
+        assert type(await exchange.failure()) is errors.FunctionResponseLost
 
 
 async def test_it_leaves_no_descriptor() -> None:

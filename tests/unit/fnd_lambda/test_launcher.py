@@ -28,7 +28,7 @@ async def launched(variables: Mapping[str, str], command: list[str]) -> tuple[di
     assert isinstance(made, LambdaCodec)
     with tempfile.TemporaryDirectory() as directory:
         environment = {"PATH": os.environ["PATH"], **made.environment(directory), **variables}
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220
             [sys.executable, "-I", "-S", "-c", made.launcher, *command],
             env=environment,
             cwd=directory,
