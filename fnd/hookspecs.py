@@ -100,6 +100,8 @@ class LogSink(Protocol):
     def __call__(self, stream: str, data: bytes, /) -> None:
         """Take `data` as read from `stream`, "stdout" or "stderr"; never empty, and lines may be cut anywhere.
 
+        From a codec, on "fnd": what it has to say itself, one line without its end.
+
         Called in the thread that runs trio, with all of a stream in its order, and no more once `start` is left.
         """
 

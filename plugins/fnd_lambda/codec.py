@@ -260,7 +260,7 @@ class LambdaCodec:
         spec = container.spec
 
         def log(line: str) -> None:
-            spec.log("fnd", line.encode() + b"\n")
+            spec.log("fnd", line.encode())
 
         limits = Limits(headers=self._context.max_response_header_size, body=self._context.max_response_body_size)
         api = RuntimeAPI(limits, log)

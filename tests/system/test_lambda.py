@@ -145,7 +145,7 @@ async def test_an_error_is_in_the_functions_log(daemon: LiveDaemon) -> None:
     call_id = answer.headers[b"fn-call-id"].decode()
 
     def logged() -> bool:
-        lines = daemon.control.lines("GET", "/control/logs", fn=function.id, call=call_id)
+        lines = daemon.control.lines("GET", "/control/logs", fn=function.id, call=call_id, lines=100)
         return any(line["text"] == "invocation failed: Test.Error: as asked" for line in lines)
 
     await eventually(logged)

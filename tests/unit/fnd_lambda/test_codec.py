@@ -228,7 +228,7 @@ async def test_an_error_fails_the_call_with_what_the_function_says_and_the_conta
         failure = await exchange.failure()
         assert type(failure) is errors.FunctionFailed
         assert (failure.payload, failure.message) == (body, "function failed")
-        assert here.log == [("fnd", b"invocation failed: " + line + b"\n")]
+        assert here.log == [("fnd", b"invocation failed: " + line)]
         assert session.reusable
         again = Exchange(nursery, session)
         await runtime.answer(await runtime.next(), b"ok")
@@ -287,7 +287,7 @@ async def test_an_error_in_the_midst_of_a_stream_cuts_the_answer_short_and_the_c
         with pytest.raises(errors.FunctionFailed) as caught:
             await response.receive()
         assert caught.value.payload == b'{"errorMessage":"broke"}'
-        assert here.log == [("fnd", b"invocation failed: A.B: broke\n")]
+        assert here.log == [("fnd", b"invocation failed: A.B: broke")]
         assert session.reusable
 
 
