@@ -18,6 +18,7 @@ from tests.system.live_daemon import PROGRAMS
 
 ANSWERING = "fnd-test/answering:1"
 PLAYING = "fnd-test/playing:1"
+LAMBDA = "fnd-test/lambda:1"
 
 
 @pytest.fixture(scope="session")
@@ -27,6 +28,7 @@ def engine() -> Iterator[PrivateDocker]:
         python_image(engine)
         add_program(engine, ANSWERING, PROGRAMS / "answering.py")
         add_program(engine, PLAYING, PROGRAMS / "playing.py")
+        add_program(engine, LAMBDA, PROGRAMS / "lambda_runtime.py")
         yield engine
 
 
