@@ -81,14 +81,14 @@ class Invocation:
         pool: FunctionPool,
         *,
         through_trigger: bool = False,
-        lines: bytes = b"",
+        made: type[Call] = Call,
     ) -> None:
-        """Have the function answer the request; `lines` are more headers of its answer, as they go out.
+        """Have the function answer the request, by a call of the class `made`.
 
         Raises APIError for the connection to answer.
         """
         now = self._agent.now()
-        call = Call(new_id(), pool, now)
+        call = made(new_id(), pool, now)
         connection.about = call
         if not request.complete:
             await request.buffer(_HELD_WHOLE)
@@ -125,9 +125,9 @@ class Invocation:
             rest = None
             if response.complete:
                 # Before the container is given back: that takes time, but not while anybody waits for it.
-                rest = connection.respond_at_once(call.status, headers, response.first, lines + call.header_lines())
+                rest = connection.respond_at_once(call.status, headers, response.first, call.header_lines())
             else:
-                await _stream(connection, response, call.status, headers, lines + call.header_lines())
+                await _stream(connection, response, call.status, headers, call.header_lines())
         finally:
             self._agent.release(call, container)
         if rest:

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, unquote
 import attrs
 
 from fnd import errors
+from fnd.runtime.call import Call
 
 if TYPE_CHECKING:
     from fnd.api.invoke import Invocation
@@ -26,7 +27,6 @@ FUNCTIONS_PREFIX: Final = b"/2015-03-31/functions/"
 _SUFFIX: Final = b"/invocations"
 _LATEST: Final = "$LATEST"
 """The one version that there is."""
-_EXECUTED: Final = b"X-Amz-Executed-Version: $LATEST\r\n"
 
 _NAMES: Final[dict[type[errors.APIError], str]] = {
     errors.BodyTooLarge: "RequestTooLargeException",
@@ -70,7 +70,7 @@ class LambdaInvocation:
         match (request.header(b"x-amz-invocation-type") or b"RequestResponse").decode("latin-1"):
             case "RequestResponse":
                 connection.error_form = Form(version.fn.timeout).answer
-                await self._invocation.call(connection, request, self._agent.pool(version), lines=_EXECUTED)
+                await self._invocation.call(connection, request, self._agent.pool(version), made=LambdaCall)
             case "DryRun":
                 await connection.respond(204, [(b"X-Amz-Executed-Version", _LATEST.encode())], b"")
             case "Event":
@@ -94,6 +94,15 @@ class LambdaInvocation:
         if len(found) > 1:
             raise errors.Conflict(f"{len(found)} apps have a function {named.fn}: call it APP:function:{named.fn}")
         return found[0]
+
+
+class LambdaCall(Call):
+    """A call whose answer says, besides, what Lambda's clients look for."""
+
+    def header_lines(self) -> bytes:
+        """Return what every answer to the call carries beside its own headers, as it goes out."""
+        version = b"" if self.error else b"X-Amz-Executed-Version: $LATEST\r\n"
+        return b"X-Amzn-RequestId: %b\r\n%b%b" % (self.id.encode("ascii"), version, super().header_lines())
 
 
 class Invalid(errors.BadRequest):

@@ -5,6 +5,9 @@ is what the daemon must not trust: that accept() does not wait, although the soc
 connection's options are the usual ones. So accept() runs in a thread, which may get stuck and is then left to itself
 until the container is gone, and the options that could stop the daemon are set anew. A connection, once accepted, is
 the daemon's alone.
+
+Where a container shares the host's network, others can connect to its socket, too: connections of other users are not
+served.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ import stat
 import struct
 import threading
 from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import trio
@@ -24,6 +29,7 @@ from fnd import errors
 
 ACCEPT_SECONDS: Final = 1.0
 """How long accept() may take once there is a connection; it takes no time unless the container is up to something."""
+_SOCKETS: Final = Path("/proc/net/tcp")
 _NO_LINGER: Final = struct.pack("ii", 0, 0)
 """The SO_LINGER value with which close() does not wait, socket(7); accepted sockets inherit the listening one's."""
 
@@ -31,9 +37,10 @@ _NO_LINGER: Final = struct.pack("ii", 0, 0)
 class Listener:
     """A container's listening TCP socket."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        """`sock` is this object's from now on."""
+    def __init__(self, sock: socket.socket, owner: int | None = None) -> None:
+        """`sock` is this object's from now on; `owner` is the user id that alone may connect, None for anybody."""
         self._sock = sock
+        self._owner = owner
         self._accepted: deque[socket.socket] = deque()
         self._one_thread = trio.CapacityLimiter(1)
         self._lock = threading.Lock()
@@ -48,8 +55,9 @@ class Listener:
         while True:
             while not self._accepted:
                 await self._wait()
-                with trio.move_on_after(ACCEPT_SECONDS) as patience:
+                with trio.move_on_after(ACCEPT_SECONDS, shield=True) as patience:  # or the thread would outlive us
                     await trio.to_thread.run_sync(self._accept, abandon_on_cancel=True, limiter=self._one_thread)
+                await trio.lowlevel.checkpoint_if_cancelled()
                 if patience.cancelled_caught:
                     raise errors.ContainerFailed("The function interferes with its runtime API's socket")
             sock = self._accepted.popleft()
@@ -78,6 +86,9 @@ class Listener:
         try:
             accepted, _ = self._sock.accept()
             accepted.setblocking(False)
+            if self._owner is not None and not _is_of(accepted, self._owner):
+                accepted.close()
+                accepted = None
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
             pass
         except OSError:
@@ -137,7 +148,42 @@ async def receive_listener(connection: socket.socket) -> Listener:
     if not checked:
         sock.close()
         raise errors.ContainerFailed
-    return Listener(sock)
+    try:
+        owner = await trio.to_thread.run_sync(_owner_if_shared, sock)
+    except BaseException:
+        sock.close()
+        raise
+    return Listener(sock, owner)
+
+
+def _owner_if_shared(sock: socket.socket) -> int | None:
+    """Return who made a listening socket if its network is the daemon's own, where others can connect to it."""
+    status = os.fstat(sock.fileno())
+    inode = str(status.st_ino)
+    return status.st_uid if any(fields[9] == inode for fields in _sockets()) else None
+
+
+def _is_of(sock: socket.socket, user: int) -> bool:
+    """Whether the other end of a connection within the daemon's own network is a user's; not if it is gone."""
+    try:
+        peer, here = _address(sock.getpeername()), _address(sock.getsockname())
+    except OSError:
+        return False
+    return any(fields[1:3] == [peer, here] and fields[7] == str(user) for fields in _sockets())
+
+
+def _address(name: tuple[str, int]) -> str:
+    """Return an address as the kernel writes it: the bytes of the network's order read as a number of this machine."""
+    (number,) = struct.unpack("=I", socket.inet_aton(name[0]))
+    return f"{number:08X}:{name[1]:04X}"
+
+
+def _sockets() -> Iterator[list[str]]:
+    """Yield what the kernel tells of each TCP socket of the daemon's network, proc(5)."""
+    with _SOCKETS.open() as file:
+        next(file)
+        for line in file:
+            yield line.split()
 
 
 def _adopted(descriptors: list[int]) -> socket.socket:

@@ -6,9 +6,12 @@ import fcntl
 import os
 import socket
 import struct
+import sys
+import tempfile
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 import trio
@@ -17,6 +20,7 @@ from fnd import errors
 from fnd.testing import no_descriptor_left
 from fnd_lambda import handover
 from fnd_lambda.handover import Listener
+from tests.parts import need_program
 
 
 @asynccontextmanager
@@ -83,6 +87,7 @@ async def test_a_container_that_makes_accepting_wait_fails_and_the_thread_goes_o
 
 
 async def test_cancelled_while_accepting_waits_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handover, "ACCEPT_SECONDS", 0.1)
     async with shared() as (listener, kept):
         with trio.move_on_after(0.05) as scope:
             await stuck(listener, kept, monkeypatch)
@@ -161,3 +166,47 @@ async def test_of_more_than_one_descriptor_none_is_kept() -> None:
         socket.send_fds(theirs, [b"\n"], [server.fileno()] * 3)
         listener = await handover.receive_listener(ours)
         assert listener.close()
+
+
+async def test_on_the_hosts_network_its_own_user_alone_is_served() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs, socket.create_server(("127.0.0.1", 0)) as server:
+        ours.setblocking(False)
+        socket.send_fds(theirs, [b"\n"], [server.fileno()])
+        listener = await handover.receive_listener(ours)
+        assert listener._owner == os.geteuid()
+        with socket.create_connection(server.getsockname()):
+            (await listener.accept()).close()
+        listener._owner = os.geteuid() + 1
+        with socket.create_connection(server.getsockname()) as other, trio.move_on_after(0.1) as scope:
+            await listener.accept()
+        assert scope.cancelled_caught
+        assert other.fileno() == -1
+        listener.close()
+
+
+async def test_on_a_network_of_its_own_anybody_is_the_container() -> None:
+    bwrap = need_program("bwrap", "bubblewrap")
+    with tempfile.TemporaryDirectory() as directory:
+        code = (
+            "import socket; s = socket.create_server(('127.0.0.1', 0)); u = socket.socket(socket.AF_UNIX);"
+            "u.connect('door'); socket.send_fds(u, [b'x'], [s.fileno()]);"
+            "c = socket.create_connection(s.getsockname()); c.sendall(b'hi'); c.recv(1)"
+        )
+        with socket.socket(socket.AF_UNIX) as door:
+            door.bind(f"{directory}/door")
+            door.listen()
+            command = [bwrap, "--unshare-net", "--die-with-parent", "--bind", "/", "/", "--dev", "/dev"]
+            async with trio.open_nursery() as nursery:
+                run = [*command, "--chdir", directory, sys.executable, "-I", "-S", "-c", code]
+                nursery.start_soon(partial(trio.run_process, run, check=False))
+                connection, _ = await trio.to_thread.run_sync(door.accept)
+                with connection, trio.fail_after(20):
+                    connection.setblocking(False)
+                    listener = await handover.receive_listener(connection)
+                    assert listener._owner is None
+                    sock = await listener.accept()
+                    await trio.lowlevel.wait_readable(sock)
+                    assert sock.recv(10) == b"hi"
+                    sock.close()
+                    listener.close()
