@@ -37,7 +37,7 @@ bench: $(READY) ## Measure against a bare proxy on this machine; BENCH=--help sa
 	$(BIN)/python -m tests.bench $(BENCH)
 
 fuzz: $(READY) ## Try the invariants for long
-	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties
+	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties tests/unit/fnd_lambda/test_robustness.py
 
 clean: ## Remove the environment and what tools have left
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

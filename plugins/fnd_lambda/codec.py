@@ -342,4 +342,5 @@ async def _accept(api: RuntimeAPI, listener: Listener, nursery: trio.Nursery) ->
         except errors.FunctionError as error:
             api.break_off(error)
             return
+        api.connected()
         nursery.start_soon(serve, FunctionConnection(api, sock))

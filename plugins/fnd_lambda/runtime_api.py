@@ -26,6 +26,8 @@ MAX_CONNECTIONS: Final = 16
 MAX_HEADS: Final = 1280 * 1024
 """Bytes of requests' heads, and of what follows their bodies, that all of a container's connections hold together: a
 runtime may describe an error in a header of up to a MiB."""
+MAX_NEW_CONNECTIONS: Final = 1000
+"""Connections that are made between two answers: who only connects keeps the daemon busy."""
 MAX_REFUSALS: Final = 100
 """Requests for what is not there, between two answers, that are still answered."""
 
@@ -62,7 +64,7 @@ class RuntimeAPI:
         self.invocation: Invocation | None = None
         self._log = log
         self._parked: FunctionConnection | None = None
-        self._refusals = 0
+        self._refusals = self._connected = 0
         self._changed = trio.Event()
 
     # The calls' side.
@@ -111,6 +113,12 @@ class RuntimeAPI:
 
     # The connections' side.
 
+    def connected(self) -> None:
+        """A connection was made."""
+        self._connected += 1
+        if self._connected > MAX_NEW_CONNECTIONS:
+            self.break_off(errors.InvalidFunctionResponse())
+
     def park(self, connection: FunctionConnection) -> None:
         """A connection asks for the next invocation. Raises Refused."""
         if self.invocation is not None and self.invocation.given and not self.invocation.done:
@@ -141,7 +149,7 @@ class RuntimeAPI:
             self.break_off(errors.FunctionHeadersTooLarge())
             raise Refused(431, "RequestEntityTooLarge", "The headers are too large")
         self.check_size(answer.length or 0)
-        self._refusals = 0
+        self._refusals = self._connected = 0
         invocation.begin(answer)
 
     def check_size(self, size: int) -> None:
@@ -158,7 +166,7 @@ class RuntimeAPI:
 
     def invocation_failed(self, invocation: Invocation, failure: Failure) -> None:
         """The function says that an invocation failed; it goes on."""
-        self._refusals = 0
+        self._refusals = self._connected = 0
         self._log(f"invocation failed: {failure.line}")
         invocation.failed(errors.FunctionFailed(payload=failure.payload))
 

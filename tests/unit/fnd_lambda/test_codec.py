@@ -15,6 +15,7 @@ import trio
 from fnd import errors
 from fnd.hookspecs import CallResponse, Launching, Session
 from fnd.testing import no_descriptor_left
+from fnd_lambda import runtime_api
 from fnd_lambda.codec import LambdaCodec
 from fnd_lambda.runtime_api import MAX_CONNECTIONS, MAX_REFUSALS
 from fnd_process.nursery import surrounding_nursery
@@ -558,6 +559,26 @@ async def test_asking_for_what_is_not_there_is_answered_but_not_for_ever() -> No
             await other.stream.aclose()
         assert statuses == [404] * MAX_REFUSALS + [403]
         assert type(await exchange.failure()) is errors.InvalidFunctionResponse
+
+
+async def test_connecting_again_and_again_ends_the_container(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime_api, "MAX_NEW_CONNECTIONS", 5)
+    async with ready() as (here, session, runtime), trio.open_nursery() as nursery:
+        for _ in range(2):
+            for _ in range(3):
+                other = await here.connect()
+                await other.post("ping")
+            exchange = Exchange(nursery, session)
+            await runtime.answer(await runtime.reply(), b"ok")
+            assert await exchange.body() == b"ok"
+            await runtime.send(NEXT)
+        assert session.reusable
+    with pytest.raises(errors.InvalidFunctionResponse):
+        async with ready() as (here, _, _):
+            for _ in range(6):
+                await here.connect()
+            with trio.fail_after(10):
+                await trio.sleep_forever()
 
 
 async def test_a_poller_that_went_away_is_not_given_the_call() -> None:
