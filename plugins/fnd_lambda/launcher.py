@@ -4,31 +4,31 @@ A runtime speaks with its API over TCP, and a container has no network but its o
 So this program listens there, sends the listening socket itself to the daemon over a Unix socket, and becomes the
 function, which then speaks with the daemon with nobody in between.
 
-One file, which needs a Python from 3.6 on and nothing else. The daemon passes its source on; it is never imported.
+One file, which needs a Python from 3.6 on and nothing else. The daemon passes its source on; it is never imported. What
+it imports is part of the interpreter, since every start waits for it: `socket` would take ten milliseconds.
 """
 
-import array
+import _socket
 import os
-import socket
 import sys
 import time
 
 BACKLOG = 64
 
 
-def hand_over(listener: socket.socket, path: str) -> None:
+def hand_over(listener: _socket.socket, path: str) -> None:
     """Send the listening socket to whoever connects first to the socket that appears at `path`."""
     directory, name = os.path.split(path)
     bound = os.path.join(directory, "phony" + name)
-    with socket.socket(socket.AF_UNIX) as door:
-        door.bind(bound)
-        os.chmod(bound, 0o666)
-        door.listen(1)
-        os.rename(bound, path)  # once it is there it can be connected to
-        daemon, _ = door.accept()
-    with daemon:
-        rights = array.array("i", [listener.fileno()])
-        daemon.sendmsg([b"\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
+    door = _socket.socket(_socket.AF_UNIX)
+    door.bind(bound)
+    os.chmod(bound, 0o666)
+    door.listen(1)
+    os.rename(bound, path)  # once it is there it can be connected to
+    descriptor, _ = door._accept()  # type: ignore[attr-defined]  # as in socket.py
+    daemon = _socket.socket(fileno=descriptor)
+    rights = listener.fileno().to_bytes(4, sys.byteorder)
+    daemon.sendmsg([b"\n"], [(_socket.SOL_SOCKET, _socket.SCM_RIGHTS, rights)])
 
 
 def describe(api: str, command: "list[str]") -> None:
@@ -58,14 +58,13 @@ def describe(api: str, command: "list[str]") -> None:
 def main(command: "list[str]") -> None:
     """Do all of it; `command` is what to become."""
     path = os.environ.pop("FND_LAMBDA_SOCKET")
-    with socket.socket(socket.AF_INET) as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(BACKLOG)
-        api = f"127.0.0.1:{listener.getsockname()[1]}"
-        hand_over(listener, path)
-    describe(api, command)
+    listener = _socket.socket(_socket.AF_INET)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(BACKLOG)
+    hand_over(listener, path)
+    describe(f"127.0.0.1:{listener.getsockname()[1]}", command)
     try:
-        os.execvp(command[0], command)
+        os.execvp(command[0], command)  # which closes this program's copies of all sockets
     except OSError as error:
         sys.exit(f"{command[0]} cannot be started: {error.strerror}")
 
