@@ -218,7 +218,7 @@ def _client_context(request: CallRequest) -> bytes:
                 if len(value) > _MAX_CLIENT_CONTEXT:
                     raise ValueError("too long")  # noqa: TRY301
                 content = msgspec.json.decode(base64.b64decode(value, validate=True))
-            except (binascii.Error, ValueError) as error:
+            except (binascii.Error, ValueError, RecursionError) as error:
                 raise errors.BadRequest("X-Amz-Client-Context is not JSON in base 64, of at most 3584 bytes") from error
             text = msgspec.json.encode(content).decode()
             if not text.isascii():

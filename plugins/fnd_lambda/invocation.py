@@ -38,7 +38,7 @@ class Failure:
         """Read an error's body and `Lambda-Runtime-Function-Error-Type`; one without a body is known by its type."""
         try:
             said = msgspec.json.decode(payload, type=_Said)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             text = payload[:_LONGEST_LINE].decode(errors="replace")
             said = _Said(text, error_type.decode("latin-1") or "Runtime.Unknown")
             payload = msgspec.json.encode(said)

@@ -409,7 +409,7 @@ async def test_the_clients_context_is_passed_on_in_ascii() -> None:
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.parametrize("value", [b"?", b"bm8gSlNPTg==", b"IiI=" * 1000])
+@pytest.mark.parametrize("value", [b"?", b"bm8gSlNPTg==", b"IiI=" * 1000, base64.b64encode(b"[" * 2600)])
 async def test_a_context_that_is_none_is_the_callers_fault_and_the_function_never_hears_of_it(value: bytes) -> None:
     async with ready() as (_, session, _), trio.open_nursery() as nursery:
         exchange = Exchange(nursery, session, headers=[(b"X-Amz-Client-Context", value)])

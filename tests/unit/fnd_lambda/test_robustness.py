@@ -12,8 +12,9 @@ import trio
 
 from fnd import errors
 from fnd.testing import cancelled_at_every_step, no_descriptor_left
+from fnd_lambda import http_events
 from fnd_lambda.connection import FunctionConnection
-from fnd_lambda.invocation import Answer, Invocation
+from fnd_lambda.invocation import Answer, Failure, Invocation
 from fnd_lambda.runtime_api import MAX_HEADS, Limits, RuntimeAPI
 from tests.unit.fnd_lambda.container import NEXT, call, codec, function, posted, whole
 
@@ -84,6 +85,29 @@ def test_whatever_is_sent_the_books_are_kept_and_what_is_held_is_bounded() -> No
             assert 400 <= refused.status < 500, state
         if invocation.done:
             assert invocation.changed.is_set(), state
+
+
+VALUES: Final = (
+    *("null", "true", "-1", "200", "1e999", "12345678901234567890123", "0.5", '""', '"text"', '"200"'),
+    *('"\\ud800"', '"\\u0000"', '"\u20ac"', '"a\\r\\nb"', "[]", "[1]", '["a=b"]', "{}", '{"A": "b"}', '{"A": ["b"]}'),
+    *('{"\\ud800": "b"}', '{"A": null}', '{"Content-Type": "\\ud800"}', "[" * 2000),
+)
+
+
+def test_whatever_a_function_returns_is_a_response_or_its_fault() -> None:
+    chance = random.Random(9)
+    names = ("statusCode", "headers", "multiValueHeaders", "cookies", "body", "isBase64Encoded", "other")
+    for _ in range(FRAMES):
+        fields = [f'"{name}": {chance.choice(VALUES)}' for name in names if chance.random() < 0.4]
+        payload = chance.choice(("{" + ", ".join(fields) + "}", chance.choice(VALUES))).encode()
+        if chance.random() < 0.1:
+            place = chance.randrange(len(payload))
+            payload = payload[:place] + bytes((chance.randrange(256),)) + payload[place + 1 :]
+        for made in (http_events.response, http_events.prelude):
+            with suppress(errors.InvalidFunctionResponse, errors.FunctionHeadersTooLarge):
+                made(payload, 1000)
+        Failure.of(payload, b"A")
+        Failure.of_trailer(payload, b"A")
 
 
 async def test_a_stream_of_garbage_ends_the_container_and_leaves_nothing() -> None:
