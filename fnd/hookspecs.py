@@ -2,7 +2,8 @@
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
 return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
-of the rest, errors to raise and the reading of func.yaml, is given out again here: nothing else of fnd is theirs.
+of the rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks
+together. Nothing else of fnd is theirs.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 import attrs
 import pluggy
 
+from fnd import plugin_settings
 from fnd.bundle import (
     FUNCTION_FILE_NAMES,
     MAX_FILE_SIZE,
@@ -36,6 +38,7 @@ from fnd.errors import (
     ImageUnusable,
     InvalidFunctionResponse,
 )
+from fnd.tasks import KeyedLock, surrounding_nursery
 
 __all__ = [
     "FUNCTION_FILE_NAMES",
@@ -62,6 +65,7 @@ __all__ = [
     "Hooks",
     "ImageUnusable",
     "InvalidFunctionResponse",
+    "KeyedLock",
     "Launching",
     "Link",
     "LogSink",
@@ -74,7 +78,9 @@ __all__ = [
     "hookimpl",
     "hookspec",
     "parse_function_file",
+    "plugin_settings",
     "read_function_file",
+    "surrounding_nursery",
 ]
 
 PROJECT: Final = "fnd"
@@ -128,13 +134,22 @@ class ContainerSpec:
     """The environment, given the directory for the socket as the container will see it; may be called in any thread.
 
     The driver adds what programs need and this does not say, such as PATH and HOME, and nothing of the daemon's own.
-    The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL."""
+    The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL; drivers
+    take them from `variables`, which sees to that."""
     log: LogSink
     launcher: str = ""
     """The source of a program that is run in the image's or the function's command's place and given it as arguments,
     `python3 -I -S -c LAUNCHER COMMAND…`, with all else as for the command itself; "" for none. It becomes the command.
 
     A driver finds a Python for it, of version 3.6 or later, wherever its containers can run one."""
+
+    def variables(self, socket_directory: str) -> dict[str, str]:
+        """Return its environment, given that directory. Raises ContainerFailed if no process can have it."""
+        variables = dict(self.environment(socket_directory))
+        for name, value in variables.items():
+            if not name or "=" in name or "\0" in name or "\0" in value:
+                raise ContainerFailed(f"The configuration has {name!r}, which no environment variable can hold")
+        return variables
 
 
 @attrs.frozen

@@ -41,11 +41,12 @@ def container_body(
     """Return the body of POST /containers/create.
 
     `sockets` is the directory for its socket on this host, `network` whether its function asks for one, `command` what
-    the image starts, which is needed for who has a launcher alone.
+    the image starts, which is needed for who has a launcher alone. Raises ContainerFailed if no process can have its
+    environment.
     """
     network = network or settings.network_always
     streams = spec.link is Link.STREAMS
-    environment = spec.environment(SOCKETS)
+    environment = spec.variables(SOCKETS)
     launcher = {"Entrypoint": ["python3", "-I", "-S", "-c", spec.launcher], "Cmd": [*command]} if spec.launcher else {}
     return {
         **launcher,

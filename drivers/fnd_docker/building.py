@@ -13,10 +13,10 @@ import re
 import stat
 import tarfile
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import attrs
 import trio
@@ -80,7 +80,7 @@ async def build(
         with await in_thread(tempfile.TemporaryFile) as archive:
             await in_thread(partial(context.write, archive))
             await in_thread(partial(archive.seek, 0))
-            await _send(engine, instance, tag, context, _parts(archive, limiter), progress)
+            await _send(engine, instance, tag, context, _Parts(archive, limiter), progress)
     except (ConfigurationError, OSError) as error:
         raise BuildFailed(str(error)) from error
     except (EngineError, EngineUnavailable) as error:
@@ -147,22 +147,32 @@ async def _send(
         "labels": json.dumps({INSTANCE: instance, **({NETWORK: "true"} if context.network else {})}),
     }
     headers = {"Content-Type": "application/x-tar"}
-    failure = ""
-    async with engine.lines("POST", "/build", content=parts, headers=headers, query=query) as lines:
-        async for line in lines:
-            failure = failure or str(line.get("error", ""))
-            for text in str(line.get("stream") or line.get("status") or "").splitlines():
-                if text.strip():
-                    progress(text[:LONGEST_LINE])
-    if failure:
-        raise BuildFailed(f"Docker Engine could not build it: {failure[:LONGEST_LINE]}")
+
+    def told(line: Mapping[str, Any]) -> None:
+        for text in str(line.get("stream") or line.get("status") or "").splitlines():
+            if text.strip():
+                progress(text[:LONGEST_LINE])
+
+    await engine.progress("POST", "/build", told, content=parts, headers=headers, query=query)
     if not await _exists(engine, tag):
         raise BuildFailed("Docker Engine ended the build without an image and without a reason")
 
 
-async def _parts(archive: IO[bytes], limiter: trio.CapacityLimiter) -> AsyncIterator[bytes]:
-    while part := await trio.to_thread.run_sync(archive.read, READ_SIZE, limiter=limiter):
-        yield part
+class _Parts:
+    """A file, in parts."""
+
+    def __init__(self, file: IO[bytes], limiter: trio.CapacityLimiter) -> None:
+        self._file = file
+        self._limiter = limiter
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await trio.to_thread.run_sync(self._file.read, READ_SIZE, limiter=self._limiter)
+        if not part:
+            raise StopAsyncIteration
+        return part
 
 
 def _walk(directory: Path) -> Iterator[Path]:

@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import trio
 
-from fnd.hookspecs import ConfigurationError, Container, ContainerSpec, DriverContext, Protection
+from fnd.hookspecs import Container, ContainerSpec, DriverContext, Protection, surrounding_nursery
 from fnd_docker.bodies import SCHEME
+from fnd_docker.certificates import tls_context
 from fnd_docker.settings import DockerSettings, instance_file, read_settings
 
 if TYPE_CHECKING:
     from fnd_docker.service import Service
 
 Opener: TypeAlias = "Callable[[DockerSettings, Path, Path, trio.Nursery], AbstractAsyncContextManager[Service]]"
-CERTIFICATES: Final = ("ca.pem", "cert.pem", "key.pem")
 
 
 @attrs.frozen
@@ -50,16 +50,15 @@ class DockerDriver:
     async def running(self) -> AsyncIterator[None]:
         """Hold the connections to the engine, and containers' tasks. The engine need not be there.
 
-        Raises ConfigurationError if there are no certificates where there should be.
+        Raises ConfigurationError if there are no certificates where there should be, or none that can be used.
         """
-        await trio.to_thread.run_sync(_check_certificates, self._settings)
+        await trio.to_thread.run_sync(tls_context, self._settings)
         try:
-            async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            async with AsyncExitStack() as stack, surrounding_nursery() as nursery:
                 self._running = _Running(stack, nursery)
                 if await trio.to_thread.run_sync(instance_file(self._data_directory).exists):
                     await self.service()
                 yield
-                nursery.cancel_scope.cancel()
         finally:
             self._running = self._opened = None
 
@@ -108,11 +107,3 @@ def _import_service() -> Opener:
     from fnd_docker.service import open_service
 
     return open_service
-
-
-def _check_certificates(settings: DockerSettings) -> None:
-    if settings.certificates and not settings.host.startswith("unix:"):
-        for name in CERTIFICATES:
-            path = Path(settings.certificates) / name
-            if not path.is_file():
-                raise ConfigurationError(f"plugins.docker.certificates: there is no {path}")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, Final
 
 import httpx
 import trio
 
 from fnd.hookspecs import ContainerFailed
+from fnd_docker.certificates import tls_context
 from fnd_docker.settings import DockerSettings
 
 OLDEST: Final = (1, 40)
@@ -25,6 +25,11 @@ NEWEST: Final = (1, 47)
 CONNECT_TIME: Final = 5.0
 ANSWER_TIME: Final = 60.0
 """Seconds for any request but those that tell of their progress."""
+LONGEST_FAILURE: Final = 2000
+"""Characters of what failed in one that does."""
+KEPT_CONNECTIONS: Final = 8
+"""How many that are free stay open for the next request."""
+_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
 
 
 class EngineUnavailable(ContainerFailed):
@@ -57,18 +62,19 @@ class Engine:
             content = await response.aread()
         return json.loads(content) if content else None
 
-    @asynccontextmanager
-    async def lines(
+    async def progress(
         self,
         method: str,
         path: str,
+        told: Callable[[dict[str, Any]], None],
         *,
         content: AsyncIterator[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         query: Mapping[str, str | int],
-    ) -> AsyncIterator[AsyncIterator[dict[str, Any]]]:
-        """Send a request whose answer tells of its progress, one JSON object a line, to be read to the end.
+    ) -> None:
+        """Send a request whose answer tells of its progress, one JSON object a line, and return once it is done.
 
+        `told` is called with each. `content` is no generator, since one that is not read to its end stays open.
         Cancelled: the engine gives up.
         """
         path = await self.path(path)
@@ -76,8 +82,18 @@ class Engine:
         request = self._client.build_request(
             method, path, params=query, content=content, headers=headers, timeout=timeout
         )
+        if content is not None:
+            request.stream = _Body(content)  # instead of httpx's own, which is such a generator
+        failure = ""
         async with self._sent(request) as response:
-            yield (json.loads(line) async for line in response.aiter_lines() if line)
+            async for line in response.aiter_lines():
+                if line:
+                    part = json.loads(line)
+                    failure = failure or str(part.get("error", ""))
+                    told(part)
+        if failure:
+            # Its answer was under way by then, and began with success.
+            raise EngineError(200, failure[:LONGEST_FAILURE])
 
     async def path(self, path: str) -> str:
         """Return a path of the API with its version, which is negotiated at the first need."""
@@ -153,13 +169,21 @@ class Engine:
         )
 
 
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, content: AsyncIterator[bytes]) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._content
+
+
 @asynccontextmanager
 async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
     """Hold connections to an engine while in the context. It need not answer yet, nor always.
 
-    Raises ConfigurationError through OSError's text if certificates cannot be read.
+    Raises ConfigurationError if its certificates cannot be used.
     """
-    tls = _tls(settings)
+    tls = await trio.to_thread.run_sync(tls_context, settings)
     scheme, _, address = settings.host.partition("://")
     if scheme == "unix":
         transport = httpx.AsyncHTTPTransport(uds=address, limits=_LIMITS)
@@ -169,18 +193,6 @@ async def connected(settings: DockerSettings) -> AsyncIterator[Engine]:
         base = f"{'https' if tls is not None else 'http'}://{address}"
     async with httpx.AsyncClient(transport=transport, base_url=base, trust_env=False) as client:
         yield Engine(settings, client, tls)
-
-
-_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=16)
-
-
-def _tls(settings: DockerSettings) -> ssl.SSLContext | None:
-    if not settings.certificates or settings.host.startswith("unix:"):
-        return None
-    directory = Path(settings.certificates)
-    context = ssl.create_default_context(cafile=directory / "ca.pem")
-    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
-    return context
 
 
 def _message(content: bytes) -> str:

@@ -7,12 +7,11 @@ import json
 import logging
 from collections import OrderedDict
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
-import trio
-
-from fnd.hookspecs import ImageUnusable
+from fnd.hookspecs import ImageUnusable, KeyedLock
 from fnd_docker.bodies import INSTANCE, NETWORK, engine_image
 from fnd_docker.credentials import credentials_for
 from fnd_docker.engine import Engine, EngineError
@@ -37,7 +36,7 @@ class Images:
         self._instance = instance
         self._known: OrderedDict[str, bool] = OrderedDict()
         """Whether each asks for the network."""
-        self._pulling: dict[str, trio.Lock] = {}
+        self._pulling = KeyedLock()
 
     async def prepare(self, image: str) -> None:
         """See to it that the engine has an image. Raises ImageUnusable, EngineUnavailable.
@@ -50,14 +49,9 @@ class Images:
         if name in self._known:
             self._known.move_to_end(name)
             return
-        lock = self._pulling.setdefault(name, trio.Lock())
-        try:
-            async with lock:
-                if name not in self._known:
-                    self._remember(name, await self._find_or_pull(name))
-        finally:
-            if not lock.locked():
-                self._pulling.pop(name, None)
+        async with self._pulling.of(name):
+            if name not in self._known:
+                self._remember(name, await self._find_or_pull(name))
 
     def networked(self, image: str) -> bool:
         """Whether an image that is prepared asks for the network."""
@@ -98,20 +92,20 @@ class Images:
         headers = {}
         if credentials is not None:
             headers["X-Registry-Auth"] = base64.urlsafe_b64encode(json.dumps(credentials).encode()).decode()
-        failure = ""
         query = {"fromImage": name} if _has_version(name) else {"fromImage": name, "tag": "latest"}
         try:
-            async with self._engine.lines("POST", "/images/create", headers=headers, query=query) as lines:
-                async for line in lines:
-                    failure = failure or str(line.get("error", ""))
-                    if "progressDetail" not in line or not line["progressDetail"]:
-                        _log.debug("image %s: %s %s", name, line.get("id", ""), line.get("status", ""))
+            await self._engine.progress(
+                "POST", "/images/create", partial(_log_progress, name), headers=headers, query=query
+            )
         except EngineError as error:
             raise ImageUnusable(f"Image {name} cannot be pulled: {error.message}") from error
-        if failure:
-            raise ImageUnusable(f"Image {name} cannot be pulled: {failure}")
         _log.info("pulled image %s", name)
         await self.garbage.brought(name if _has_version(name) else f"{name}:latest")
+
+
+def _log_progress(name: str, line: Mapping[str, Any]) -> None:
+    if not line.get("progressDetail"):  # how far it is with one part
+        _log.debug("image %s: %s %s", name, line.get("id", ""), line.get("status", ""))
 
 
 def _has_version(name: str) -> bool:

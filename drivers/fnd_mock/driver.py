@@ -10,7 +10,7 @@ from pathlib import Path
 
 import trio
 
-from fnd.hookspecs import BuildFailed, ContainerFailed, ContainerSpec, Exit, Protection, Streams
+from fnd.hookspecs import BuildFailed, ContainerFailed, ContainerSpec, Exit, Protection, Streams, surrounding_nursery
 from fnd_mock.script import SCHEME, Script
 
 
@@ -111,17 +111,10 @@ class MockDriver:
         self.started[spec.image] += 1
         container = MockContainer(spec, script, fails=self.started[spec.image] <= script.fail_starts)
         self.containers.add(container)
-        failure: BaseException | None = None
         try:
-            async with trio.open_nursery() as nursery:
+            async with surrounding_nursery() as nursery:
                 nursery.start_soon(container.live)
-                try:
-                    yield container
-                except BaseException as error:  # raised below, where the nursery does not put it into a group
-                    failure = error
-                nursery.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
+                yield container
         finally:
             container.end(Exit(signal=9))
             with trio.CancelScope(shield=True):

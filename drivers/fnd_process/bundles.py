@@ -20,6 +20,7 @@ from fnd.hookspecs import (
     BuildFailed,
     ConfigurationError,
     FunctionFile,
+    KeyedLock,
     find_function_file,
     parse_function_file,
 )
@@ -27,7 +28,6 @@ from fnd_process.command import CommandUnusable, Resolver, command_words
 from fnd_process.environments import BUILDING, REQUIREMENTS, Environments
 from fnd_process.files import TreeCopy, make_read_only, settle
 from fnd_process.interpreters import find_interpreter
-from fnd_process.keyed_lock import KeyedLock
 from fnd_process.launch import Program
 from fnd_process.manifest import Manifest
 from fnd_process.privileges import MIB

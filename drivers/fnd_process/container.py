@@ -16,10 +16,9 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams
+from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams, surrounding_nursery
 from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory
 from fnd_process.launching import with_launcher
-from fnd_process.nursery import surrounding_nursery
 from fnd_process.privileges import MIB, data_limit
 from fnd_process.processes import read_entry
 from fnd_process.removal import remove_tree

@@ -11,7 +11,7 @@ from typing import Final
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerSpec, DriverContext, Protection
+from fnd.hookspecs import Container, ContainerSpec, DriverContext, Protection, surrounding_nursery
 from fnd_process.bundles import Bundles
 from fnd_process.clearing import clear
 from fnd_process.container import open_container
@@ -19,7 +19,6 @@ from fnd_process.environments import Environments
 from fnd_process.files import make_directory
 from fnd_process.images import SCHEME, Images, bundle_image
 from fnd_process.machine import Machine, inspect
-from fnd_process.nursery import surrounding_nursery
 from fnd_process.protection import protections
 from fnd_process.settings import read_settings
 from fnd_process.spawner import Spawner
@@ -83,10 +82,7 @@ class ProcessDriver:
                 self._now = self._set_up(machine, spawner, watchdog, limiter)
                 async with surrounding_nursery() as nursery:
                     nursery.start_soon(watchdog.run)
-                    try:
-                        yield
-                    finally:
-                        nursery.cancel_scope.cancel()
+                    yield
         finally:
             self._now = None
             if machine.cgroups is not None:

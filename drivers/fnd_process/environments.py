@@ -20,10 +20,9 @@ from typing import Final
 import attrs
 import trio
 
-from fnd.hookspecs import BuildFailed
+from fnd.hookspecs import BuildFailed, KeyedLock
 from fnd_process.files import make_read_only, settle
 from fnd_process.interpreters import Interpreter
-from fnd_process.keyed_lock import KeyedLock
 from fnd_process.removal import remove_tree
 from fnd_process.steps import Steps
 

@@ -16,11 +16,17 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.hookspecs import FUNCTION_FILE_NAMES, BuildFailed, ConfigurationError, ImageUnusable, read_function_file
+from fnd.hookspecs import (
+    FUNCTION_FILE_NAMES,
+    BuildFailed,
+    ConfigurationError,
+    ImageUnusable,
+    KeyedLock,
+    read_function_file,
+)
 from fnd_process.bundles import FUNCTION, Bundles
 from fnd_process.command import CommandUnusable
 from fnd_process.environments import REQUIREMENTS
-from fnd_process.keyed_lock import KeyedLock
 from fnd_process.launch import Program
 from fnd_process.manifest import Manifest
 

@@ -85,7 +85,9 @@ class Call:
             self._task = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort)
         if self._error is not None:
-            raise self._error
+            # The record that is kept must not keep the error, whose traceback holds the request and its body.
+            error, self._error = self._error, None
+            raise error
         container, self.container = self.container, None  # the record that is kept must not keep the container
         assert container is not None
         return container
@@ -98,7 +100,8 @@ class Call:
         """The call is over, answered with `error`; return what that answer carries beside the error's own headers."""
         self.answered_at = self.answered_at or trio.current_time()
         self.status = error.status
-        self.error = error.message
+        # A name from a function's files or from the caller may hold surrogates, which no store takes.
+        self.error = error.message.encode("utf-8", "backslashreplace").decode("utf-8")
         self.pool.record(self)
         self.pool.call_failed(self, error)
         return [

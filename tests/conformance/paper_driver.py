@@ -25,6 +25,7 @@ from fnd.hookspecs import (
     Link,
     Protection,
     read_function_file,
+    surrounding_nursery,
 )
 from fnd.testing import Role
 
@@ -222,18 +223,11 @@ class PaperDriver:
         play = self.play(spec.image)
         container = self.container(spec, self.context.runtime_directory / spec.container_id)
         container.socket_directory.mkdir()
-        failure: BaseException | None = None
         try:
             await trio.lowlevel.checkpoint()
-            async with trio.open_nursery() as nursery:
+            async with surrounding_nursery() as nursery:
                 nursery.start_soon(self._live, container, play)
-                try:
-                    yield container
-                except BaseException as error:
-                    failure = error
-                nursery.cancel_scope.cancel()
-            if failure is not None:
-                raise failure
+                yield container
         finally:
             container.end(Exit(signal=SIGKILL))
             container.streams.close()

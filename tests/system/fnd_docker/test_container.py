@@ -11,17 +11,18 @@ import trio
 
 from fnd.hookspecs import ContainerFailed, Exit, ImageUnusable, Link
 from fnd.testing.checkpoints import at_step
+from fnd.testing.log import KeptLog
 from fnd_docker.driver import DockerDriver
 from tests.private_docker import PrivateDocker
-from tests.system.fnd_docker.conftest import ANSWERING, Bench, Log, context
+from tests.system.fnd_docker.conftest import ANSWERING, Bench, context
 from tests.system.live_daemon import eventually
 
 pytestmark = pytest.mark.system
 
 
-async def output(bench: Bench, play: str, memory: int = 64) -> tuple[Log, Exit]:
+async def output(bench: Bench, play: str, memory: int = 64) -> tuple[KeptLog, Exit]:
     """Run a container to its end; return what it wrote and how it ended."""
-    log = Log()
+    log = KeptLog()
     async with bench.driver.start(bench.spec(play=play, memory=memory, log=log)) as container:
         with trio.fail_after(30):
             ended = await container.wait()
@@ -98,7 +99,7 @@ async def test_it_has_no_privilege_no_network_and_writes_where_it_may_alone(benc
 
 
 async def test_it_has_as_many_processes_as_it_may(bench: Bench) -> None:
-    log = Log()
+    log = KeptLog()
     async with bench.driver.start(bench.spec(play="fork", log=log)):
         await eventually(lambda: b"forked" in log.streams["stdout"])
     assert log.streams["stdout"] == b"forked 49\n"
@@ -145,7 +146,7 @@ async def test_its_socket_is_in_a_directory_of_this_host(bench: Bench) -> None:
 
 
 async def test_its_streams_can_be_its_link(bench: Bench) -> None:
-    log = Log()
+    log = KeptLog()
     spec = bench.spec(play="echo", link=Link.STREAMS, log=log)
     async with bench.driver.start(spec) as container:
         with trio.fail_after(20):
@@ -162,6 +163,19 @@ async def test_its_streams_can_be_its_link(bench: Bench) -> None:
     assert log.streams["stdout"] == b""
 
 
+async def test_its_end_is_told_though_nobody_reads_all_that_it_has_written(bench: Bench) -> None:
+    async with bench.driver.start(bench.spec(play="pour", link=Link.STREAMS, memory=64)) as container:
+        received = len(await container.streams.receive_some(10))
+        await trio.sleep(0.5)
+        assert container.pid is not None
+        os.kill(container.pid, signal.SIGKILL)
+        with trio.fail_after(20):
+            assert await container.wait() == Exit(signal=signal.SIGKILL)
+            while part := await container.streams.receive_some(65536):
+                received += len(part)
+    assert received >= 65536
+
+
 async def test_what_nobody_reads_of_its_output_makes_it_wait(bench: Bench) -> None:
     async with bench.driver.start(bench.spec(play="pour", link=Link.STREAMS, memory=64)) as container:
         await trio.sleep(1)
@@ -172,7 +186,7 @@ async def test_what_nobody_reads_of_its_output_makes_it_wait(bench: Bench) -> No
 
 
 async def test_paused_it_uses_no_processor_and_runs_on_when_it_is_told(bench: Bench) -> None:
-    log = Log()
+    log = KeptLog()
     async with bench.driver.start(bench.spec(play="spin", log=log)) as container:
         await eventually(lambda: log.streams["stdout"])
         await eventually(lambda: container.pid is not None)

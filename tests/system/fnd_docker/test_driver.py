@@ -10,9 +10,10 @@ import pytest
 import trio
 
 from fnd.hookspecs import BuildFailed, ContainerFailed, Exit
+from fnd.testing.log import KeptLog
 from fnd_docker.driver import DockerDriver
 from tests.private_docker import PrivateDocker, private_docker, python_image
-from tests.system.fnd_docker.conftest import ANSWERING, LAMBDA, Bench, Log, context
+from tests.system.fnd_docker.conftest import ANSWERING, LAMBDA, Bench, context
 from tests.system.live_daemon import LiveDaemon, LiveFunction, eventually, live_daemon
 
 pytestmark = pytest.mark.system
@@ -101,7 +102,7 @@ async def test_a_directory_with_a_dockerfile_is_built_once_for_the_same_content(
     assert any("COPY said" in line for line in said)
     assert await bench.driver.build(write_function(root / "copy", BUILDS), said.append) == image
     assert "is there already" in said[-1]
-    log = Log()
+    log = KeptLog()
     async with bench.driver.start(bench.spec(image.removeprefix("docker://"), log=log)) as container:
         assert await container.wait() == Exit(code=0)
     assert log.streams["stdout"] == b"as it was built\n"

@@ -53,6 +53,16 @@ async def test_certificates_that_are_not_there_keep_the_daemon_from_starting(tmp
             pass
 
 
+async def test_certificates_that_cannot_be_used_do_so_as_well(tmp_path: Path) -> None:
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).write_text("no certificate")
+    settings = {"host": "tcp://engine:2376", "certificates": str(tmp_path)}
+    driver = DockerDriver(DriverContext(tmp_path / "data", tmp_path / "run", settings))
+    with pytest.raises(ConfigurationError, match=rf"certificates: those in {tmp_path} cannot be used: "):
+        async with driver.running():
+            pass
+
+
 def test_a_daemon_that_does_not_use_docker_does_not_load_what_speaks_with_it(tmp_path: Path) -> None:
     program = f"""
 import sys, trio

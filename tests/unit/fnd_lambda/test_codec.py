@@ -13,12 +13,11 @@ import pytest
 import trio
 
 from fnd import errors
-from fnd.hookspecs import CallResponse, Launching, Session
+from fnd.hookspecs import CallResponse, Launching, Session, surrounding_nursery
 from fnd.testing import no_descriptor_left
 from fnd_lambda import runtime_api
 from fnd_lambda.codec import LambdaCodec
 from fnd_lambda.runtime_api import MAX_CONNECTIONS, MAX_REFUSALS
-from fnd_process.nursery import surrounding_nursery
 from tests.agent_stage import WholeBody
 from tests.unit.fnd_lambda.container import NEXT, Function, Reply, Runtime, call, codec, function, posted, whole
 

@@ -177,3 +177,19 @@ def test_of_too_many_those_that_failed_were_cold_or_slowest_are_written() -> Non
     assert len(kept) == PER_FLUSH
     assert kept[:2] == [failed, cold]
     assert set(kept[2:]) == set(ordinary[102:])
+
+
+def test_an_error_that_no_store_could_take_is_told_so_that_one_can() -> None:
+    records = CallRecords(1)
+    over(records).failed(FunctionFailed("no file \udcff here"))
+    (record,) = records.newest(ALL)
+    assert record.error == "no file \\udcff here"
+    assert record.error.encode()
+
+
+async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> None:
+    call = over(CallRecords(1))
+    call.reject(FunctionFailed())
+    with pytest.raises(FunctionFailed):
+        await call.wait()
+    assert call._error is None
