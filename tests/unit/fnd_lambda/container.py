@@ -6,7 +6,7 @@ import array
 import socket
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -175,7 +175,8 @@ class Function:
         with daemon:
             sent = [self.listener.fileno()] if descriptors is None else descriptors
             rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", sent))] if sent else []
-            await daemon.sendmsg([b"\n"], rights)
+            with suppress(BrokenPipeError):  # the daemon is gone already
+                await daemon.sendmsg([b"\n"], rights)
 
 
 @asynccontextmanager

@@ -125,6 +125,7 @@ async def test_a_stream_of_garbage_ends_the_container_and_leaves_nothing() -> No
                     async with codec().open(here.container) as session:
                         answer = await session.exchange(call())
                         await whole(answer)
+                nursery.cancel_scope.cancel()  # in case nobody came for the socket in that time
 
 
 async def test_a_call_that_is_cancelled_anywhere_leaves_nothing() -> None:
