@@ -40,7 +40,7 @@ faults: $(READY) ## Kill, fill and starve the daemon under load, count what fail
 	$(BIN)/python -m tests.faults $(FAULTS)
 
 fuzz: $(READY) ## Try the invariants for long
-	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties
+	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties tests/unit/fnd_lambda/test_robustness.py
 
 clean: ## Remove the environment and what tools have left
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -22,6 +22,7 @@ from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
 from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
+from fnd.api.lambda_invoke import LambdaInvocation
 from fnd.api.services import Services
 from fnd.catalog import Catalog
 from fnd.clearing import clear, clear_spool, driver_context, make_runtime_directory, remove_empty_directories
@@ -256,7 +257,8 @@ class Daemon:
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
-            handler = Doors(Invocation(agent, catalog), management, token)
+            invocation = Invocation(agent, catalog)
+            handler = Doors(invocation, LambdaInvocation(invocation, agent, catalog), management, token)
             opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))

@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 import pluggy
@@ -66,6 +66,7 @@ __all__ = [
     "ImageUnusable",
     "InvalidFunctionResponse",
     "KeyedLock",
+    "Launching",
     "Link",
     "LogSink",
     "Protection",
@@ -105,6 +106,8 @@ class LogSink(Protocol):
     def __call__(self, stream: str, data: bytes, /) -> None:
         """Take `data` as read from `stream`, "stdout" or "stderr"; never empty, and lines may be cut anywhere.
 
+        From a codec, on "fnd": what it has to say itself, one line without its end.
+
         Called in the thread that runs trio, with all of a stream in its order, and no more once `start` is left.
         """
 
@@ -134,6 +137,11 @@ class ContainerSpec:
     The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL; drivers
     take them from `variables`, which sees to that."""
     log: LogSink
+    launcher: str = ""
+    """The source of a program that is run in the image's or the function's command's place and given it as arguments,
+    `python3 -I -S -c LAUNCHER COMMAND…`, with all else as for the command itself; "" for none. It becomes the command.
+
+    A driver finds a Python for it, of version 3.6 or later, wherever its containers can run one."""
 
     def variables(self, socket_directory: str) -> dict[str, str]:
         """Return its environment, given that directory. Raises ContainerFailed if no process can have it."""
@@ -382,6 +390,15 @@ class Codec(Protocol):
 
         Raises ContainerFailed.
         """
+
+
+@runtime_checkable
+class Launching(Protocol):
+    """What a codec is besides, if its containers must do something before the function's own program starts."""
+
+    @property
+    def launcher(self) -> str:
+        """The source of a program for the `launcher` of its containers' specs."""
 
 
 class SocketWatcher(Protocol):

@@ -218,9 +218,10 @@ def _python_tree() -> bytes:
             entry = tarfile.TarInfo(directory)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
-        link = tarfile.TarInfo("bin/python")
-        link.type, link.linkname = tarfile.SYMTYPE, str(interpreter)
-        tar.addfile(link)
+        for name in ("bin/python", "bin/python3"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, str(interpreter)
+            tar.addfile(link)
     return buffer.getvalue()
 
 

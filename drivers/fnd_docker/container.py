@@ -9,7 +9,7 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -404,8 +404,9 @@ def _make_directories(directory: Path, user: str) -> None:
 
 async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> None:
     sockets = sockets_of(workshop, spec)
-    body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network)
     try:
+        command = await _command(workshop, spec) if spec.launcher else ()
+        body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network, command=command)
         with trio.CancelScope(shield=True):
             await workshop.engine.request(
                 "POST", "/containers/create", body=body, time=CREATE_TIME, name=container_name(spec.container_id)
@@ -416,6 +417,12 @@ async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> Non
         raise _failed("create", error) from error
     workshop.books.answered()
     await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _command(workshop: Workshop, spec: ContainerSpec) -> Sequence[str]:
+    """Return what the image starts. Raises EngineError."""
+    found = await workshop.engine.request("GET", f"/images/{engine_image(spec.image)}/json")
+    return [*(found["Config"].get("Entrypoint") or ()), *(found["Config"].get("Cmd") or ())]
 
 
 @asynccontextmanager

@@ -19,6 +19,7 @@ import trio
 from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams, surrounding_nursery
 from fnd_process.descriptors import patiently
 from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory, unmake_directory
+from fnd_process.launching import with_launcher
 from fnd_process.privileges import MIB, data_limit
 from fnd_process.processes import read_entry
 from fnd_process.removal import remove_tree
@@ -69,7 +70,7 @@ def _make(workshop: Workshop, program: Program, spec: ContainerSpec) -> tuple[St
             undo.callback(workshop.users.give_back, user)
         start = Start(
             spec=spec,
-            program=program,
+            program=with_launcher(program, spec.launcher),
             directory=workshop.runtime_directory / spec.container_id,
             user=user,
             cgroup=None,

@@ -401,8 +401,11 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
 
 
 def _rejection(reason: RejectReason, error: object) -> errors.APIError:
+    # One for each caller: a raised exception gathers a traceback.
+    if isinstance(error, errors.FunctionError):
+        return type(error)(error.message, payload=error.payload)
     if isinstance(error, errors.APIError):
-        return type(error)(error.message)  # one for each caller: a raised exception gathers a traceback
+        return type(error)(error.message)
     return _REJECTIONS.get(reason, errors.InternalError)()
 
 

@@ -78,7 +78,7 @@ class ContainerTask:
         self.exit: Exit | None = None
         """How its main process ended, once it has."""
         self.failure: errors.FunctionError | None = None
-        """Why it never became ready."""
+        """Why it never became ready, or, if it was, cannot be spoken with any more."""
         self.stopped_on_purpose = False
         self.paused = False
         """Whether it was idle for so long that it does not run: a call that takes it must `resume` it first."""
@@ -154,6 +154,8 @@ class ContainerTask:
                         await self._serve(self.container)
                     except errors.FunctionError as error:
                         self.failure = error
+                        if self.ready:  # what can no longer be spoken with gets no call any more
+                            self.keeper.container_exited(self)
                     nursery.cancel_scope.cancel()
             except errors.FunctionError as error:
                 self.failure = error

@@ -13,7 +13,7 @@ import attrs
 import trio
 
 from fnd import errors
-from fnd.hookspecs import Codec, ContainerSpec, Driver, LogSink
+from fnd.hookspecs import Codec, ContainerSpec, Driver, Launching, LogSink
 from fnd.runtime.events import Event, EventBus, EventKind
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class FunctionPool:
     __slots__ = (
         "_environment",
         "_events",
+        "_launcher",
         "codec",
         "decisions",
         "driver",
@@ -70,6 +71,7 @@ class FunctionPool:
         """To be told of each call that is over, once."""
         self.failures = 0
         self._environment = _environment(version)
+        self._launcher = codec.launcher if isinstance(codec, Launching) else ""
 
     @property
     def timeout(self) -> int:
@@ -114,6 +116,7 @@ class FunctionPool:
             link=self.codec.link,
             environment=self._full_environment,
             log=log,
+            launcher=self._launcher,
         )
 
     def _full_environment(self, socket_directory: str) -> Mapping[str, str]:
