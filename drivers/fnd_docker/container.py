@@ -236,6 +236,18 @@ class _Streams:
                 self._rest = await self._receive.receive()
             except trio.EndOfChannel:
                 return b""
+        return self._take(max_bytes)
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already. Raises trio.WouldBlock if nothing is."""
+        if not self._rest:
+            try:
+                self._rest = self._receive.receive_nowait()
+            except trio.EndOfChannel:
+                return b""
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int) -> bytes:
         part, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
         return part
 

@@ -1,0 +1,114 @@
+"""Where a JSON object ends in bytes that come in pieces: braces are counted, and nothing is looked at twice.
+
+It says where a frame ends, and leaves it to a real parser whether it is one.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from fnd.hookspecs import FunctionBodyTooLarge, FunctionResponseLost, InvalidFunctionResponse
+from fnd_stdio.talk import BLANK, Talk
+
+DEEPEST: Final = 100
+"""Objects and lists within each other."""
+
+_QUOTE: Final = ord('"')
+_BACKSLASH: Final = ord("\\")
+_BRACE: Final = ord("{")
+_OPENING: Final = b"{["
+_TO_MARK: Final = re.compile(rb'[^"{}\[\]]*+')
+_TO_END_OF_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
+"""To the quote that ends the string or to the end of what is there; before a backslash that is its last byte."""
+
+
+class FrameReader:
+    """Puts one frame after another together."""
+
+    def __init__(self, largest: int) -> None:
+        """`largest` is how many bytes a frame may have."""
+        self._largest = largest
+        self._begin()
+
+    def _begin(self) -> None:
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._depth = 0
+        self._in_string = False
+        self._escaped = False
+
+    async def receive(self, talk: Talk) -> bytes:
+        """Return the next frame.
+
+        Raises InvalidFunctionResponse for what is none, or is more than one, FunctionBodyTooLarge, and
+        FunctionResponseLost. Cancelled or failed: no other frame may be awaited.
+        """
+        while (frame := self.feed(await talk.receive())) is None:
+            pass
+        return frame
+
+    def feed(self, data: bytes) -> bytes | None:
+        """Return the frame if `data`, b"" for the end, completes it. Raises as `receive` does."""
+        if not data:
+            raise FunctionResponseLost
+        self._size += len(data)
+        if self._size > self._largest:
+            raise FunctionBodyTooLarge
+        if not self._depth:
+            data = data.lstrip(BLANK)
+            if not data:
+                return None
+            if data[0] != _BRACE:
+                raise InvalidFunctionResponse
+        end = self._end(data)
+        if end is None:
+            self._parts.append(data)
+            return None
+        if data[end:].strip(BLANK):
+            raise InvalidFunctionResponse  # more than was asked for
+        frame = b"".join([*self._parts, data[:end]])
+        self._begin()
+        return frame
+
+    def _end(self, data: bytes) -> int | None:
+        """Return where in `data` the frame ends, or None if it does not. Raises InvalidFunctionResponse."""
+        at = 0
+        while at < len(data):
+            if self._in_string:
+                at = self._leave_string(data, at)
+                continue
+            at = _after(_TO_MARK, data, at)
+            if at == len(data):
+                break
+            mark = data[at]
+            at += 1
+            if mark == _QUOTE:
+                self._in_string = True
+            elif mark in _OPENING:
+                self._depth += 1
+                if self._depth > DEEPEST:
+                    raise InvalidFunctionResponse
+            else:
+                self._depth -= 1
+                if not self._depth:
+                    return at
+        return None
+
+    def _leave_string(self, data: bytes, at: int) -> int:
+        """Return where the string has been left, or the end of `data`."""
+        if self._escaped:
+            self._escaped = False
+            at += 1
+        at = _after(_TO_END_OF_STRING, data, at)
+        if at < len(data):
+            self._escaped = data[at] == _BACKSLASH
+            self._in_string = self._escaped
+            at += 1
+        return at
+
+
+def _after(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
+    match = pattern.match(data, at)
+    assert match is not None, "it matches nothing, too"
+    return match.end()
