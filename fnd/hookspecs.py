@@ -301,7 +301,7 @@ def _second_text(second: int) -> str:
 
 
 class RequestBody(Protocol):
-    """A call's body. `first` is what is at hand; `complete` says that it is all."""
+    """A call's body. `first` is what is at hand, once: taking it may empty it. `complete` says that it is all."""
 
     @property
     def first(self) -> bytes: ...
@@ -350,7 +350,7 @@ class CallRequest:
 
 
 class CallResponse(Protocol):
-    """A function's answer to one call. `first` is what is at hand of the body; `complete` says that it is all."""
+    """A function's answer to one call. `first` is what is at hand of the body, taken once; `complete`: it is all."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:

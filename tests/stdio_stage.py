@@ -11,7 +11,6 @@ import trio
 
 from fnd import errors
 from fnd.hookspecs import CallRequest, CallResponse, Codec, CodecContext, Exit, RequestBody, Session
-from tests.agent_stage import WholeBody
 
 CAPACITY = 65536
 NOBODY: Any = object()
@@ -131,22 +130,27 @@ class FakeContainer:
 
 
 class Body:
-    """A call's body in parts; an error among them is raised."""
+    """A call's body, in parts if there are several, each of which can be taken once; an error among them is raised."""
 
     def __init__(self, *parts: bytes | errors.APIError, length: int | None = None) -> None:
-        first, *rest = parts
-        assert isinstance(first, bytes)
-        self.first = first
-        self.parts = [*rest, b""]
+        self._first, *self._parts = parts
+        if self._parts:
+            self._parts.append(b"")
         self.length = length
 
     @property
+    def first(self) -> bytes:
+        first, self._first = self._first, b""
+        assert isinstance(first, bytes)
+        return first
+
+    @property
     def complete(self) -> bool:
-        return not self.parts
+        return not self._parts
 
     async def receive(self) -> bytes:
         await trio.lowlevel.checkpoint()
-        part = self.parts.pop(0) if self.parts else b""
+        part = self._parts.pop(0) if self._parts else b""
         if isinstance(part, errors.APIError):
             raise part
         return part
@@ -163,7 +167,7 @@ def call(
         "through_trigger": False,
         **fields,
     }
-    return CallRequest(headers=headers or [], body=WholeBody(body) if isinstance(body, bytes) else body, **values)
+    return CallRequest(headers=headers or [], body=Body(body) if isinstance(body, bytes) else body, **values)
 
 
 def context(header: int = 1000, body: int = 100_000, **settings: Any) -> CodecContext:

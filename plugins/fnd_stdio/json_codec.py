@@ -101,7 +101,8 @@ class JSONSession:
         start = f'{{"call_id":"{request.call_id}","deadline":"{request.deadline_text}","body":"'.encode("ascii")
         end = self._request_end(request)
         encoded = _EncodedBody(body, end)
-        first = start + encoded.encode(body.first) if body.first else start
+        data = body.first
+        first = start + encoded.encode(data) if data else start
         if body.complete:
             first += encoded.encode(b"") + end
         self.reusable = False
