@@ -84,7 +84,8 @@ NOTHING: Final = ClientResponse()
 class ResponseReader:
     """Reads one answer after another; to be derived from by what gets their bytes.
 
-    `begin` comes before each exchange, `feed` takes what has arrived since, `end` tells that there will be no more.
+    `_begin` comes before each exchange, `_feed` takes what has arrived since, `_end` tells that there will be no more.
+    Another exchange may follow if `_response` is complete and all is `_in_order`, which who gets the bytes may unset.
     """
 
     def __init__(self, *, max_header_size: int, max_body_size: int) -> None:

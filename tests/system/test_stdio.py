@@ -1,9 +1,10 @@
-"""Functions that speak over standard input and output, through a real daemon: in a shell, in Python, in C."""
+"""Functions that speak over standard input and output, through real daemons: in a shell, in Python, in C, in Docker."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +14,24 @@ import trio
 
 from fnd.bundle import read_function_file
 from fnd.cli.init import make_function
+from fnd_docker.engine import KEPT_CONNECTIONS
 from tests.http_caller import Answer
 from tests.parts import need_program
+from tests.private_docker import PrivateDocker, add_program
 from tests.system.live_daemon import PROGRAMS, LiveDaemon, LiveFunction, eventually, live_daemon, message
 
 pytestmark = pytest.mark.system
 
 SETTINGS = """
-start_timeout = 5.0
+start_timeout = 30.0
 max_response_header_size = 4096
 max_response_body_size = 20000000
 """
 LOST = "error receiving function response"
 INVALID = "invalid function response"
+
+
+STDIO_IMAGE = "fnd-test/stdio:1"
 
 
 @pytest.fixture(scope="module")
@@ -35,35 +41,45 @@ def daemon() -> Iterator[LiveDaemon]:
         assert "Traceback" not in daemon.log
 
 
+@pytest.fixture(scope="module")
+def docker_daemon(docker: PrivateDocker) -> Iterator[LiveDaemon]:
+    add_program(docker, STDIO_IMAGE, PROGRAMS / "stdio_function.py")
+    with live_daemon(settings=f'{SETTINGS}\n[plugins.docker]\nhost = "{docker.host}"\n') as daemon:
+        yield daemon
+        assert "Traceback" not in daemon.log
+
+
 @attrs.define
 class Functions:
     """Makes functions of one test."""
 
     daemon: LiveDaemon
+    in_docker: bool = False
     made: list[LiveFunction] = attrs.field(factory=list)
 
-    def of(self, directory: Path, **fields: Any) -> LiveFunction:
-        """Put a directory into service."""
+    def of(self, image: str, **fields: Any) -> LiveFunction:
+        """Put an image into service."""
         if not self.daemon.app_id:
             self.daemon.app_id = self.daemon.control.post("/v2/apps", {"name": "app"})["id"]
-        name = f"f{len(self.made)}"
-        body = {"name": name, "app_id": self.daemon.app_id, "image": f"process://{directory}", **fields}
+        body = {"name": f"f{len(self.made)}", "app_id": self.daemon.app_id, "image": image, **fields}
         function = LiveFunction(self.daemon, self.daemon.control.post("/v2/fns", body)["id"])
         self.made.append(function)
         return function
 
     def program(self, format_: str, **fields: Any) -> LiveFunction:
         """Put the program that does as it is told into service."""
+        if self.in_docker:
+            return self.of(f"docker://{STDIO_IMAGE}", format=format_, **fields)
         directory = self.directory("python main.py", "python")
         shutil.copy(PROGRAMS / "stdio_function.py", directory / "main.py")
-        return self.of(directory, format=format_, **fields)
+        return self.of(f"process://{directory}", format=format_, **fields)
 
     def script(self, text: str, **fields: Any) -> LiveFunction:
         """Put a shell script into service by the format default."""
         directory = self.directory("./main", "command")
         (directory / "main").write_text(f"#!/bin/sh\n{text}\n")
         (directory / "main").chmod(0o755)
-        return self.of(directory, format="default", **fields)
+        return self.of(f"process://{directory}", format="default", **fields)
 
     def directory(self, entrypoint: str, runtime: str) -> Path:
         """Return a new directory, which lacks the program only."""
@@ -73,18 +89,42 @@ class Functions:
         return directory
 
 
-@pytest.fixture
-async def functions(daemon: LiveDaemon) -> AsyncIterator[Functions]:
+@asynccontextmanager
+async def made_and_deleted(daemon: LiveDaemon, docker: PrivateDocker | None = None) -> AsyncIterator[Functions]:
     """Functions which are deleted at the end, when nothing may be left of them."""
     daemon.status()  # opens the control connection
-    descriptors = daemon.descriptors()
-    functions = Functions(daemon)
+    descriptors = daemon.descriptors() + (0 if docker is None else KEPT_CONNECTIONS)
+    functions = Functions(daemon, in_docker=docker is not None)
     yield functions
     for function in functions.made:
         daemon.control.delete(f"/v2/fns/{function.id}")
     await eventually(lambda: not daemon.containers_left())
     await eventually(lambda: daemon.status()["memory_reserved"] == 0)
+    assert docker is None or docker.containers() == []
     await eventually(lambda: daemon.descriptors() <= descriptors)
+
+
+@pytest.fixture
+async def functions(daemon: LiveDaemon) -> AsyncIterator[Functions]:
+    """Functions as processes of this host."""
+    async with made_and_deleted(daemon) as functions:
+        yield functions
+
+
+@pytest.fixture(params=["process", "docker"])
+def anywhere(request: pytest.FixtureRequest) -> tuple[LiveDaemon, PrivateDocker | None]:
+    """A daemon for functions of either driver."""
+    if request.param == "process":
+        return request.getfixturevalue("daemon"), None
+    return request.getfixturevalue("docker_daemon"), request.getfixturevalue("docker")
+
+
+@pytest.fixture
+async def programs(anywhere: tuple[LiveDaemon, PrivateDocker | None]) -> AsyncIterator[Functions]:
+    """Functions of either driver."""
+    daemon, docker = anywhere
+    async with made_and_deleted(daemon, docker) as functions:
+        yield functions
 
 
 def outcome(answer: Answer) -> tuple[int, bytes]:
@@ -102,9 +142,19 @@ async def test_a_shell_script_is_a_function(functions: Functions) -> None:
         assert answer.headers[b"fnd-container"] == b"cold"
     trigger = functions.daemon.trigger(function, "upper")
     caller = await functions.daemon.caller()
-    answer = await caller.ask(b"PUT", trigger + b"/x?y", b"", b"a")
+    answer = await caller.ask(b"PUT", trigger, b"", b"a")
     assert answer.body == b"A" + b"PUT  default\n"
     caller.close()
+
+
+async def test_any_program_is_a_function(programs: Functions) -> None:
+    function = programs.program("default")
+    for body in (b"", b"hello", bytes(range(256)) * 3_000):
+        answer = await function.call(body=body)
+        assert outcome(answer) == (200, body)
+        assert answer.headers[b"fnd-container"] == b"cold"
+    assert outcome(await function.call("tell FN_METHOD")) == (200, b"POST")
+    assert message(await function.call("exit 3", body=b"x")) == "function failed: exit code 3"
 
 
 async def test_a_call_finds_who_it_is_and_where_it_was_sent(functions: Functions) -> None:
@@ -123,8 +173,13 @@ async def test_how_a_script_exits_is_how_it_went(functions: Functions) -> None:
 
 async def test_large_bodies_go_through_a_script_both_ways(functions: Functions) -> None:
     body = bytes(range(256)) * 40_000
-    answer = await functions.script("cat").call(body=body)
-    assert outcome(answer) == (200, body)
+    target = functions.script("cat").target
+    caller = await functions.daemon.caller()
+    request = b"POST %b HTTP/1.1\r\nHost: here\r\nContent-Length: %d\r\n\r\n%b" % (target, len(body), body)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(caller.send, request)  # which would never end if nobody read the answer meanwhile
+        assert outcome(await caller.answer()) == (200, body)
+    caller.close()
 
 
 async def test_a_script_that_does_not_end_is_given_up_at_its_deadline(functions: Functions) -> None:
@@ -157,8 +212,8 @@ async def test_what_cannot_be_started_fails_its_call(functions: Functions) -> No
 
 
 @pytest.mark.parametrize("format_", ["json", "http"])
-async def test_a_hot_function_answers_call_after_call(functions: Functions, format_: str) -> None:
-    function = functions.program(format_, max_containers=1)
+async def test_a_hot_function_answers_call_after_call(programs: Functions, format_: str) -> None:
+    function = programs.program(format_, max_containers=1)
     processes = set()
     for number in range(20):
         body = b"body %d" % number
@@ -167,16 +222,16 @@ async def test_a_hot_function_answers_call_after_call(functions: Functions, form
         assert answer.headers[b"fn-http-status"] == b"201"
         processes.add(answer.headers[b"fn-http-h-x-pid"])
     assert len(processes) == 1
-    caller = await functions.daemon.caller()
-    answer = await caller.ask(b"PUT", functions.daemon.trigger(function, format_), b"", b"x")
+    caller = await programs.daemon.caller()
+    answer = await caller.ask(b"PUT", programs.daemon.trigger(function, format_), b"", b"x")
     assert (answer.status, answer.body) == (201, b"x")
     assert answer.headers[b"x-pid"] in processes
     caller.close()
 
 
 @pytest.mark.parametrize("format_", ["json", "http"])
-async def test_large_bodies_go_through_both_ways(functions: Functions, format_: str) -> None:
-    function = functions.program(format_)
+async def test_large_bodies_go_through_both_ways(programs: Functions, format_: str) -> None:
+    function = programs.program(format_)
     for body in (b"x" * 100_000, b"y" * 5_000_000):
         assert outcome(await function.call(body=body)) == (200, body)
     (container,) = function.containers()
@@ -206,9 +261,9 @@ JSON_OK = r'{"body":"ok"}\n'
     ],
 )
 async def test_what_is_no_answer_fails_the_call_and_ends_the_container(
-    functions: Functions, format_: str, do: str, status: int, told: str
+    programs: Functions, format_: str, do: str, status: int, told: str
 ) -> None:
-    function = functions.program(format_, timeout=3)
+    function = programs.program(format_, timeout=3 if do == "hang" else 30)
     await function.call()
     (container,) = function.containers()
     answer = await function.call(do)
@@ -219,10 +274,8 @@ async def test_what_is_no_answer_fails_the_call_and_ends_the_container(
 
 
 @pytest.mark.parametrize("format_", ["json", "http"])
-async def test_what_comes_unasked_fails_the_next_call_and_ends_the_container(
-    functions: Functions, format_: str
-) -> None:
-    function = functions.program(format_)
+async def test_what_comes_unasked_fails_the_next_call_and_ends_the_container(programs: Functions, format_: str) -> None:
+    function = programs.program(format_)
     assert outcome(await function.call("later", body=b"x")) == (200, b"x")
     await trio.sleep(0.5)
     answer = await function.call(body=b"y")
@@ -235,7 +288,7 @@ async def test_a_program_in_c_is_a_function(functions: Functions) -> None:
     directory = functions.directory("./main", "command")
     command = ["cc", "-O2", "-Wall", "-Werror", "-o", str(directory / "main"), str(PROGRAMS / "json_function.c")]
     await trio.run_process(command)
-    function = functions.of(directory, format="json", max_containers=1, memory=32)
+    function = functions.of(f"process://{directory}", format="json", max_containers=1, memory=32)
     for body in (b"hello", b'"\\\n}\n', "\u20ac".encode(), b"x" * 100_000):
         answer = await function.call(body=body)
         assert outcome(answer) == (200, body)
@@ -252,6 +305,6 @@ async def test_what_init_makes_runs_as_it_is(functions: Functions, runtime: str,
     directory = functions.daemon.directory / "functions" / f"{id(functions)}-{runtime}"
     make_function(directory, runtime, "greeter")
     file = read_function_file(directory)
-    function = functions.of(directory, format=file.format, memory=file.memory)
+    function = functions.of(f"process://{directory}", format=file.format, memory=file.memory)
     for _ in range(2):
         assert outcome(await function.call(body=body)) == (200, answer)
