@@ -10,9 +10,19 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
+import msgspec
+
 from fnd.hookspecs import CallRequest, FunctionHeadersTooLarge, InvalidFunctionResponse, wire
 
 Headers = list[tuple[bytes, bytes]]
+
+NOT_JSON: Final = (msgspec.DecodeError, ValueError, RecursionError)
+"""What msgspec raises for what it does not take: ValueError for text that is none, the last for what nests too deep."""
+
+ESCAPED: Final = 6
+"""Bytes that a byte of a text takes at most in a JSON string: `\\u00XX`."""
+_ABOUT_HEADERS: Final = 4096
+"""Bytes of a frame around headers."""
 
 _NOT_FORWARDED: Final = wire.FRAMING | {b"host", b"expect"}
 _NAME: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -50,10 +60,43 @@ def content_type(request: CallRequest) -> str:
     return next((text(value) for name, value in request.headers if name.lower() == b"content-type"), "")
 
 
+def protocol_of(request: CallRequest) -> dict[str, object]:
+    """Return what frames tell of a call's HTTP request."""
+    return {
+        "type": "http",
+        "method": request.method,
+        "request_url": request.url,
+        "headers": header_lists(request),
+    }
+
+
+class ProtocolAnswer(msgspec.Struct):
+    """What a frame says of a function's HTTP answer."""
+
+    status_code: int | None = None
+    headers: dict[str, list[str] | str] | None = None
+
+
+_protocol: Final = msgspec.json.Decoder(ProtocolAnswer | None)
+
+
+def read_protocol(member: msgspec.Raw, largest: int) -> ProtocolAnswer:
+    """Return what a frame's member says, if that may be headers of no more than `largest` bytes.
+
+    Raises InvalidFunctionResponse, FunctionHeadersTooLarge.
+    """
+    if len(member) > ESCAPED * largest + _ABOUT_HEADERS:
+        raise FunctionHeadersTooLarge  # before an object is made of each
+    try:
+        return _protocol.decode(member) or ProtocolAnswer()
+    except NOT_JSON as error:
+        raise InvalidFunctionResponse from error
+
+
 def answer_headers(
-    status: int, type_: str, headers: Mapping[str, str | list[str]], *, largest: int, unprefixed: Headers | None = None
+    status: int, type_: str, headers: Mapping[str, str | list[str]], *, largest: int, plain: Headers | None = None
 ) -> Headers:
-    """Return a function's status, content type and headers as the caller's.
+    """Return a function's status, content type and headers as the caller's; `plain` are passed on as they are.
 
     `type_` goes before a Content-Type among the headers. Raises InvalidFunctionResponse for what HTTP has no room for,
     and FunctionHeadersTooLarge if they take more than `largest` bytes.
@@ -74,7 +117,7 @@ def answer_headers(
             sent = b"Fn-Http-H-" + sent
         for value in [values] if isinstance(values, str) else values:
             made.append((sent, _checked(value)))
-    made += unprefixed or ()
+    made += plain or ()
     _check_size(made, largest)
     return made
 

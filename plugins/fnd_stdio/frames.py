@@ -1,11 +1,12 @@
-"""Where a JSON object ends in bytes that come in pieces: braces are counted, and nothing is looked at twice.
+"""Formats whose requests and answers are frames, JSON objects: where one ends in bytes that come in pieces.
 
-It says where a frame ends, and leaves it to a real parser whether it is one.
+Braces are counted, and nothing is looked at twice. That says where a frame ends; whether it is one says a real parser.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from fnd.hookspecs import FunctionBodyTooLarge, FunctionResponseLost, InvalidFunctionResponse
@@ -32,7 +33,7 @@ class FrameReader:
         self._begin()
 
     def _begin(self) -> None:
-        self._parts: list[bytes] = []
+        self._held = bytearray()  # not a list: of pieces of two bytes, one would take many times as much
         self._size = 0
         self._depth = 0
         self._in_string = False
@@ -63,11 +64,14 @@ class FrameReader:
                 raise InvalidFunctionResponse
         end = self._end(data)
         if end is None:
-            self._parts.append(data)
+            self._held += data
             return None
         if data[end:].strip(BLANK):
             raise InvalidFunctionResponse  # more than was asked for
-        frame = b"".join([*self._parts, data[:end]])
+        frame = data[:end]
+        if self._held:
+            self._held += frame
+            frame = bytes(self._held)
         self._begin()
         return frame
 
@@ -112,3 +116,27 @@ def _after(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
     match = pattern.match(data, at)
     assert match is not None, "it matches nothing, too"
     return match.end()
+
+
+class FrameSession:
+    """What the sessions of such formats have in common."""
+
+    def __init__(self, talk: Talk, largest: int) -> None:
+        """`largest` is how many bytes an answer's frame may have."""
+        self.reusable = True
+        self._talk = talk
+        self._frames = FrameReader(largest)
+
+    async def _ask(self, first: bytes, receive: Callable[[], Awaitable[bytes]] | None = None) -> bytes:
+        """Send a frame, `first` and what `receive` returns until that is b""; return the answer's.
+
+        Raises FunctionError, and what `receive` raises. However it ends, it is not reusable until the frame is found to
+        be an answer and the caller of this says so.
+        """
+        self.reusable = False
+        self._talk.check_quiet()
+        if receive is None:
+            await self._talk.send(first)
+        else:
+            await self._talk.send_in_parts(first, receive)
+        return await self._frames.receive(self._talk)

@@ -24,21 +24,14 @@ from fnd.hookspecs import (
     RequestBody,
     Session,
 )
-from fnd_stdio.calls import Headers, WholeResponse, answer_headers, content_type, header_lists
-from fnd_stdio.frames import FrameReader
+from fnd_stdio.calls import NOT_JSON, Headers, WholeResponse, answer_headers, content_type, protocol_of, read_protocol
+from fnd_stdio.frames import FrameSession
 from fnd_stdio.settings import FrameSettings
 from fnd_stdio.talk import Talk
 
 _MEMO_SIZE: Final = 64
 _LONGEST_REMEMBERED: Final = 1024
 _NOT_TEXT: Final = "The function's format, json, carries text: the body is not UTF-8"
-
-
-class ProtocolAnswer(msgspec.Struct):
-    """What a function says of its HTTP answer."""
-
-    status_code: int | None = None
-    headers: dict[str, list[str] | str] | None = None
 
 
 class _Answer(msgspec.Struct):
@@ -48,7 +41,6 @@ class _Answer(msgspec.Struct):
 
 
 _answer: Final = msgspec.json.Decoder(_Answer)
-_protocol: Final = msgspec.json.Decoder(ProtocolAnswer | None)
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -79,13 +71,11 @@ class _EncodedBody:
         return b""
 
 
-class JSONSession:
+class JSONSession(FrameSession):
     """The conversation with one container."""
 
     def __init__(self, talk: Talk, largest_frame: int, context: CodecContext) -> None:
-        self.reusable = True
-        self._talk = talk
-        self._frames = FrameReader(largest_frame)
+        super().__init__(talk, largest_frame)
         self._context = context
         self._sent_for: tuple[object, str, bytes] = (None, "", b"")
         self._end = b""
@@ -105,13 +95,8 @@ class JSONSession:
         first = start + encoded.encode(data) if data else start
         if body.complete:
             first += encoded.encode(b"") + end
-        self.reusable = False
-        self._talk.check_quiet()
-        if body.complete:
-            await self._talk.send(first)
-        else:
-            await self._talk.send_in_parts(first, encoded.receive)
-        response = self._response(await self._frames.receive(self._talk))
+        frame = await self._ask(first, None if body.complete else encoded.receive)
+        response = self._response(frame)
         self.reusable = True
         return response
 
@@ -120,20 +105,15 @@ class JSONSession:
         sent_for = (request.headers, request.method, request.target)
         known = self._sent_for
         if known[0] is not request.headers or known[1:] != sent_for[1:]:
-            protocol = {
-                "type": "http",
-                "method": request.method,
-                "request_url": request.url,
-                "headers": header_lists(request),
-            }
-            self._end = b'","content_type":%b,"protocol":%b}\n' % (_encode(content_type(request)), _encode(protocol))
+            about = (_encode(content_type(request)), _encode(protocol_of(request)))
+            self._end = b'","content_type":%b,"protocol":%b}\n' % about
             self._sent_for = sent_for
         return self._end
 
     def _response(self, frame: bytes) -> CallResponse:
         try:
             answer = _answer.decode(frame)
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        except NOT_JSON as error:
             raise InvalidFunctionResponse from error
         body = (answer.body or "").encode("utf-8")
         if 0 < self._context.max_response_body_size < len(body):
@@ -153,15 +133,10 @@ class JSONSession:
         return headers
 
     def _make_headers(self, answer: _Answer) -> Headers:
-        try:
-            protocol = _protocol.decode(answer.protocol) or ProtocolAnswer()
-        except (msgspec.DecodeError, ValueError, RecursionError) as error:
-            raise InvalidFunctionResponse from error
+        largest = self._context.max_response_header_size
+        protocol = read_protocol(answer.protocol, largest)
         return answer_headers(
-            protocol.status_code or 200,
-            answer.content_type or "",
-            protocol.headers or {},
-            largest=self._context.max_response_header_size,
+            protocol.status_code or 200, answer.content_type or "", protocol.headers or {}, largest=largest
         )
 
 

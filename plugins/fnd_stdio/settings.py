@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import attrs
 
 from fnd.hookspecs import CodecContext, plugin_settings
-
-_ESCAPED: Final = 6
-"""Bytes that a byte of a body takes at most in a JSON string: `\\u00XX`."""
+from fnd_stdio.calls import ESCAPED
 
 
 @attrs.frozen(kw_only=True)
@@ -23,9 +19,7 @@ class FrameSettings:
         """Return how many bytes an answer may take, as it comes."""
         largest = self.max_frame_size << 20
         if context.max_response_body_size:
-            largest = min(
-                largest, _ESCAPED * (context.max_response_body_size + context.max_response_header_size) + 4096
-            )
+            largest = min(largest, ESCAPED * (context.max_response_body_size + context.max_response_header_size) + 4096)
         return largest
 
 
