@@ -22,6 +22,7 @@ from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
 from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
+from fnd.api.lambda_invoke import LambdaInvocation
 from fnd.api.plugin_metrics import PluginMetrics
 from fnd.api.plugin_routes import PluginRoutes
 from fnd.api.services import Services
@@ -54,6 +55,9 @@ _CLEANUP_SECONDS = 10.0
 
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
+
+_CONNECTIONS_SHARE = 0.75
+"""Of the file descriptors that the daemon may have, connections take no more: containers need some, too."""
 
 _log = get_logger(__name__)
 
@@ -271,7 +275,9 @@ class Daemon:
             token = settings.management_token if settings.management else ""
             routes = PluginRoutes()
             await enter(routes.mounting(offered.routes))
-            handler = Doors(Invocation(agent, catalog), management, token, routes)
+            invocation = Invocation(agent, catalog)
+            of_lambda = LambdaInvocation(invocation, agent, catalog)
+            handler = Doors(invocation, of_lambda, management, token, routes)
             opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))
@@ -360,7 +366,7 @@ def _server_limits(settings: Settings) -> ServerLimits:
         read_timeout=settings.read_timeout,
         idle_timeout=settings.idle_timeout,
         write_timeout=settings.write_timeout,
-        max_connections=settings.max_connections,
+        max_connections=min(settings.max_connections, max(1, int(_CONNECTIONS_SHARE * _descriptor_limit()))),
     )
 
 
@@ -375,3 +381,7 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _descriptor_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

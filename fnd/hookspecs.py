@@ -2,8 +2,8 @@
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
 return objects; the objects' methods do the work. docs/plugins.md walks through writing each. What plugins need of the
-rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks together.
-Nothing else of fnd is theirs.
+rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks together, HTTP
+as functions speak it. Nothing else of fnd is theirs.
 
 The surface has a version, SURFACE. A plugin says by an attribute `fnd_surface` of its module for which it was made.
 """
@@ -11,10 +11,12 @@ The surface has a version, SURFACE. A plugin says by an attribute `fnd_surface` 
 from __future__ import annotations
 
 import enum
+import functools
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import attrs
 import pluggy
@@ -30,17 +32,26 @@ from fnd.bundle import (
     read_function_file,
 )
 from fnd.errors import (
+    APIError,
+    BadRequest,
+    BodyTooLarge,
     BuildFailed,
     ConfigurationError,
     ContainerFailed,
+    FunctionBodyTooLarge,
     FunctionError,
     FunctionFailed,
+    FunctionHeadersTooLarge,
     FunctionResponseLost,
     FunctionTimedOut,
     ImageUnusable,
     InvalidFunctionResponse,
+    InvalidJSON,
 )
+from fnd.http import wire
 from fnd.http.asgi_types import ASGIApplication, Message, Receive, Scope, Send
+from fnd.http.client import ClientConnection
+from fnd.http.responses import ClientResponse, ResponseReader
 from fnd.model import CallRecord, Situation
 from fnd.tasks import KeyedLock, surrounding_nursery
 
@@ -56,12 +67,17 @@ __all__ = [
     "OLDEST_SURFACE",
     "PROJECT",
     "SURFACE",
+    "APIError",
     "ASGIApplication",
+    "BadRequest",
+    "BodyTooLarge",
     "BuildFailed",
     "CallListener",
     "CallRecord",
     "CallRequest",
     "CallResponse",
+    "ClientConnection",
+    "ClientResponse",
     "Codec",
     "CodecContext",
     "ConfigurationError",
@@ -71,23 +87,29 @@ __all__ = [
     "Driver",
     "DriverContext",
     "Exit",
+    "FunctionBodyTooLarge",
     "FunctionError",
     "FunctionFailed",
     "FunctionFile",
+    "FunctionHeadersTooLarge",
     "FunctionResponseLost",
     "FunctionTimedOut",
     "Hooks",
     "ImageUnusable",
     "InvalidFunctionResponse",
+    "InvalidJSON",
     "KeyedLock",
+    "Launching",
     "Link",
     "LogSink",
     "Message",
     "MetricsSource",
+    "PerCallCodec",
     "PluginContext",
     "Protection",
     "Receive",
     "RequestBody",
+    "ResponseReader",
     "Scope",
     "Send",
     "Session",
@@ -102,6 +124,7 @@ __all__ = [
     "plugin_settings",
     "read_function_file",
     "surrounding_nursery",
+    "wire",
 ]
 
 SURFACE: Final = 1
@@ -136,6 +159,8 @@ class LogSink(Protocol):
     def __call__(self, stream: str, data: bytes, /) -> None:
         """Take `data` as read from `stream`, "stdout" or "stderr"; never empty, and lines may be cut anywhere.
 
+        From a codec, on "fnd": what it has to say itself, one line without its end.
+
         Called in the thread that runs trio, with all of a stream in its order, and no more once `start` is left.
         """
 
@@ -165,6 +190,11 @@ class ContainerSpec:
     The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL; drivers
     take them from `variables`, which sees to that."""
     log: LogSink
+    launcher: str = ""
+    """The source of a program that is run in the image's or the function's command's place and given it as arguments,
+    `python3 -I -S -c LAUNCHER COMMAND…`, with all else as for the command itself; "" for none. It becomes the command.
+
+    A driver finds a Python for it, of version 3.6 or later, wherever its containers can run one."""
 
     def variables(self, socket_directory: str) -> dict[str, str]:
         """Return its environment, given that directory. Raises ContainerFailed if no process can have it."""
@@ -205,6 +235,9 @@ class Streams(Protocol):
 
         Cancelled: nothing is lost.
         """
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already; b"" at its end. Raises trio.WouldBlock if nothing is."""
 
 
 class Container(Protocol):
@@ -332,8 +365,13 @@ class Driver(Protocol):
 # Codecs: who speaks with containers.
 
 
+@functools.lru_cache(maxsize=64)
+def _second_text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 class RequestBody(Protocol):
-    """A call's body. `first` is what is at hand; `complete` says that it is all."""
+    """A call's body. `first` is what is at hand, once: taking it may empty it. `complete` says that it is all."""
 
     @property
     def first(self) -> bytes:
@@ -379,9 +417,15 @@ class CallRequest:
         host = next((value for name, value in self.headers if name.lower() == b"host"), b"localhost")
         return f"http://{host.decode('latin-1')}{target}"
 
+    @property
+    def deadline_text(self) -> str:
+        """The deadline in RFC 3339, with milliseconds."""
+        second = int(self.deadline)
+        return f"{_second_text(second)}.{int((self.deadline - second) * 1000):03d}Z"
+
 
 class CallResponse(Protocol):
-    """A function's answer to one call. `first` is what is at hand of the body; `complete` says that it is all."""
+    """A function's answer to one call. `first` is what is at hand of the body, taken once; `complete`: it is all."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -452,6 +496,26 @@ class Codec(Protocol):
         Raises ContainerFailed, in no group of exceptions. Left or cancelled, at whatever point: no task, connection or
         descriptor of its own is left; the container is the driver's to end.
         """
+
+
+@runtime_checkable
+class Launching(Protocol):
+    """What a codec is besides, if its containers must do something before the function's own program starts."""
+
+    @property
+    def launcher(self) -> str:
+        """The source of a program for the `launcher` of its containers' specs."""
+
+
+@runtime_checkable
+class PerCallCodec(Codec, Protocol):
+    """A codec, not `hot`, that tells a container of its one call through its environment.
+
+    So its containers start when their call has come. Waiting for that, all that a container has is what it reserves.
+    """
+
+    def call_environment(self, request: CallRequest) -> Mapping[str, str]:
+        """What the container finds in its environment of its call, over all else."""
 
 
 class SocketWatcher(Protocol):
@@ -536,8 +600,8 @@ class Hooks:
         """Offer a driver. Raises ConfigurationError about its settings."""
 
     @hookspec
-    def fnd_codec(self, context: CodecContext) -> Codec | None:
-        """Offer a codec. Raises ConfigurationError about its settings."""
+    def fnd_codec(self, context: CodecContext) -> Codec | Sequence[Codec] | None:
+        """Offer a codec, or several. Raises ConfigurationError about its settings."""
 
     @hookspec
     def fnd_call_listener(self, context: PluginContext) -> CallListener | None:

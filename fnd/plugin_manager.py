@@ -276,7 +276,9 @@ def _import_failed(error: ImportError, distribution: str) -> str:
 def _offers(
     hook: pluggy.HookCaller, given: Mapping[str, Any], offer: Callable[[Any], str]
 ) -> Sequence[tuple[Any, str]]:
-    return [(offered, offer(offered)) for offered in hook(**given)]
+    """Return what the one plugin offers by a hook, be it one thing or several, and in words what each is."""
+    found = [one for answer in hook(**given) for one in (answer if isinstance(answer, Sequence) else [answer])]
+    return [(one, offer(one)) for one in found]
 
 
 def _check(name: str, kind: type[Any], tables: Mapping[str, Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from fnd import errors
 from fnd.api.invoke import INVOKE_PREFIX, TRIGGER_PREFIX, Invocation
+from fnd.api.lambda_invoke import FUNCTIONS_PREFIX, LambdaInvocation
 from fnd.api.plugin_routes import PREFIX as PLUGINS_PREFIX
 from fnd.api.plugin_routes import PluginRoutes
 
@@ -31,9 +32,15 @@ class Doors:
     """The handler of every request. `management_token` "" means that management is for the control socket only."""
 
     def __init__(
-        self, invocation: Invocation, management: ASGIBridge, management_token: str, plugins: PluginRoutes
+        self,
+        invocation: Invocation,
+        lambda_invocation: LambdaInvocation,
+        management: ASGIBridge,
+        management_token: str,
+        plugins: PluginRoutes,
     ) -> None:
         self._invocation = invocation
+        self._lambda_invocation = lambda_invocation
         self._management = management
         self._plugins = plugins
         self._expected = f"Bearer {management_token}".encode() if management_token else b""
@@ -47,6 +54,8 @@ class Doors:
             return self._invocation.invoke(connection, request)
         if target.startswith(TRIGGER_PREFIX):
             return self._invocation.trigger(connection, request)
+        if target.startswith(FUNCTIONS_PREFIX):
+            return self._lambda_invocation(connection, request)
         self._admit(connection, request)
         if target.startswith(PLUGINS_PREFIX):
             return self._plugins(connection, request)

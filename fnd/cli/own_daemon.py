@@ -10,8 +10,9 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,7 @@ from fnd.cli.exits import CommandError
 START_LIMIT: Final = 60.0
 STOP_LIMIT: Final = 45.0
 """Seconds; the daemon's own grace period and clean-up are shorter."""
+CONFIGURATION: Final = "fnd.toml"
 _NOTIFY_PART: Final = 0.2
 """Seconds between looks at whether a starting daemon is still there."""
 _LOG_TAIL: Final = 20
@@ -45,14 +47,25 @@ class OwnDaemon:
     _others: frozenset[int] = frozenset()
     """Children of ours that have nothing to do with it."""
 
-    def __init__(self, directory: Path | None = None, settings: str = "", *, adopt: bool = True) -> None:
+    def __init__(
+        self,
+        directory: Path | None = None,
+        settings: str = "",
+        *,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+        adopt: bool = True,
+    ) -> None:
         """Choose its directory, if none is given, which then stays; `settings` is its configuration file's content.
 
+        `environment` is what it has beside ours, `within` a command that executes the one that follows it.
         With `adopt`, processes of its that lose their parents become this process's children while in the context, to
         be found by `remains` and ended with it: for who has no other children that come and go.
         """
         self._given = directory is not None
         self._settings = settings
+        self._environment = environment or {}
+        self._within = within
         self._adopt = adopt
         self.directory = directory or Path(tempfile.mkdtemp(prefix="fnd-"))
         self.control = self.directory / "run" / "control.sock"
@@ -92,18 +105,8 @@ class OwnDaemon:
 
     def start(self, listen: str = "127.0.0.1:0") -> None:
         """Return when it is ready to be called. Raises CommandError, with the end of its log, if it never is."""
-        environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(_NOT_PASSED_ON) and name not in _NOT_PASSED_ON_EITHER
-        }
         notify = self.directory / "notify.sock"
-        command = [sys.executable, "-m", "fnd", "serve", "--listen", listen]
-        command += ["--data", str(self.directory / "data"), "--runtime-directory", str(self.control.parent)]
-        if self._settings:
-            settings = self.directory / "fnd.toml"
-            settings.write_text(self._settings)
-            command += ["--config", str(settings)]
+        (self.directory / CONFIGURATION).write_text(self._settings)
         if self._ready is not None:
             self._ready.close()
         notify.unlink(missing_ok=True)  # it is started again
@@ -111,13 +114,14 @@ class OwnDaemon:
         ready.bind(str(notify))
         with self.log.open("wb") as log:
             self.process = process = subprocess.Popen(
-                command,
+                [*self._within, *serve_command(self.directory, listen)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment | {"NOTIFY_SOCKET": str(notify)},
+                env={**own_environment(), **self._environment, "NOTIFY_SOCKET": str(notify)},
                 start_new_session=True,  # Ctrl-C is for us; the daemon is told by SIGTERM, once
-                preexec_fn=_end_with_parent,
+                # It would end with the thread that starts it, which lives as long as we do only if it is the main one.
+                preexec_fn=_end_with_parent if threading.current_thread() is threading.main_thread() else None,
             )
         self._wait_until_ready(process, ready)
 
@@ -179,6 +183,21 @@ class OwnDaemon:
         """Return the end of its log, to follow what went wrong; "" if it wrote nothing."""
         lines = self.written().splitlines()[-_LOG_TAIL:]
         return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
+
+
+def serve_command(directory: Path, listen: str = "127.0.0.1:0") -> list[str]:
+    """Return the command that runs a daemon in `directory`, whose configuration file is there."""
+    command = [sys.executable, "-m", "fnd", "serve", "--listen", listen, "--data", str(directory / "data")]
+    return [*command, "--config", str(directory / CONFIGURATION), "--runtime-directory", str(directory / "run")]
+
+
+def own_environment() -> dict[str, str]:
+    """Return this process's environment, without what it may say to another daemon."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(_NOT_PASSED_ON) and name not in _NOT_PASSED_ON_EITHER
+    }
 
 
 def _remove(directory: Path) -> None:

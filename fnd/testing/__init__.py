@@ -12,6 +12,7 @@ _WITH_ASSERTIONS = (
     "daemon",
     "driver_container",
     "driver_images",
+    "driver_launcher",
     "driver_life",
     "driver_pause",
     "driver_start",

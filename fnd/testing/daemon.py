@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -88,14 +88,21 @@ class RunningDaemon:
 
 
 @contextmanager
-def running_daemon(settings: str = "", *, directory: Path | None = None) -> Iterator[RunningDaemon]:
+def running_daemon(
+    settings: str = "",
+    *,
+    directory: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[RunningDaemon]:
     """Run a daemon while in the context: in directories and on a port of its own, with the plugins installed here.
 
     `settings` is the content of its configuration file. `directory`, if it is to be kept, must have a path short enough
-    for sockets. At the end it is stopped; raises CommandError, with the end of its log, if it does not start, or does
-    not end well. If the body raises, its log is printed.
+    for sockets. `environment` is what it has beside ours, `within` a command that executes the one that follows it,
+    with limits for instance. At the end it is stopped; raises CommandError, with the end of its log, if it does not
+    start, or does not end well. If the body raises, its log is printed.
     """
-    with OwnDaemon(directory, settings, adopt=False) as own:
+    with OwnDaemon(directory, settings, environment=environment, within=within, adopt=False) as own:
         own.start()
         assert own.process is not None
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -132,12 +132,18 @@ class LiveDaemon:
 
 
 @contextmanager
-def live_daemon(directory: Path | None = None, settings: str = "") -> Iterator[LiveDaemon]:
+def live_daemon(
+    directory: Path | None = None,
+    settings: str = "",
+    environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[LiveDaemon]:
     """Start a daemon in `directory`, or one of its own; at the end it is stopped, and must have ended well by then.
 
-    `settings` is the content of its configuration file. `directory`'s path must be short enough for sockets.
+    `settings` is the content of its configuration file, `environment` what it has beside ours, `within` a command that
+    executes the one that follows it. `directory`'s path must be short enough for sockets.
     """
-    with running_daemon(settings, directory=directory) as daemon:
+    with running_daemon(settings, directory=directory, environment=environment, within=within) as daemon:
         assert daemon.own.process is not None
         port = int(daemon.url.rpartition(":")[2])
         yield LiveDaemon(daemon.own.directory, daemon.own.process, port, daemon.control)

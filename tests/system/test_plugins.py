@@ -157,6 +157,9 @@ def get(daemon: RunningDaemon, path: str) -> httpx.Response:
 
 
 def test_each_is_named_in_the_log_and_in_the_list(daemon: RunningDaemon) -> None:
+    daemon.function("fall", "wax://", format="mock").call()
+    daemon.function("mutter", "mock://echo", format="mumble").call()
+    get(daemon, "/metrics")
     command = [sys.executable, "-m", "fnd", "--control", str(daemon.own.control), "plugins", "list"]
     listed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     for name in ("absent", "quitter", "later", "wax", "lead", "mumble", "senses"):
