@@ -16,7 +16,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -31,7 +31,7 @@ PYTHON: Final = "fnd-test/python:1"
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _LEFT_OUT: Final = frozenset(
-    {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
+    {"site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
 )
 
 
@@ -117,9 +117,9 @@ def private_docker() -> Iterator[PrivateDocker]:
         shutil.rmtree(directory)
 
 
-def python_image(engine: PrivateDocker) -> str:
-    """Import an image with the interpreter that runs this; return its name."""
-    engine.import_image(PYTHON, _python_tree())
+def python_image(engine: PrivateDocker, needed_by: Iterable[Path] = ()) -> str:
+    """Import an image with the interpreter that runs this, and the libraries that these files need; return its name."""
+    engine.import_image(PYTHON, _python_tree(needed_by))
     return PYTHON
 
 
@@ -137,7 +137,7 @@ def add_program(engine: PrivateDocker, name: str, program: Path) -> str:
     return name
 
 
-def _python_tree() -> bytes:
+def _python_tree(needed_by: Iterable[Path]) -> bytes:
     """Return a tar of the interpreter, its standard library, and the shared libraries that these need."""
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     library = Path(sysconfig.get_path("stdlib")).resolve()
@@ -145,7 +145,7 @@ def _python_tree() -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(interpreter)
         tar.add(library, filter=_needed)
-        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so")])):
+        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so"), *needed_by])):
             tar.add(needed.resolve(), str(needed))
         for directory in ("tmp", "function", "bin"):
             entry = tarfile.TarInfo(directory)
@@ -158,8 +158,9 @@ def _python_tree() -> bytes:
 
 
 def _needed(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what no function needs; compiled modules stay, since containers cannot keep any that they make."""
     name = Path(entry.name).name
-    return None if name in _LEFT_OUT or name.startswith("config-") else entry
+    return None if name in _LEFT_OUT or name.startswith("config-") or ".opt-" in name else entry
 
 
 def _shared_libraries(binaries: list[Path]) -> set[Path]:

@@ -199,9 +199,10 @@ class RunningDaemon:
         """Where a function is called."""
         return Port(self.port, f"/invoke/{fn_id}")
 
-    def deploy(self, source: Path) -> Deployed:
+    def deploy(self, source: Path, driver: str = "process") -> Deployed:
         """Put the function in `source` into service, by the command a user would type. Raises NotStarted."""
         command = [str(_FND), "--control", str(self.control), "deploy", str(source), "--app", APP, "--create-app"]
+        command += ["--driver", driver]
         done = subprocess.run(
             [*command, "--output", "json"],
             env=base_environment(self._directory),
