@@ -131,8 +131,17 @@ class ContainerSpec:
     """The environment, given the directory for the socket as the container will see it; may be called in any thread.
 
     The driver adds what programs need and this does not say, such as PATH and HOME, and nothing of the daemon's own.
-    The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL."""
+    The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL; drivers
+    take them from `variables`, which sees to that."""
     log: LogSink
+
+    def variables(self, socket_directory: str) -> dict[str, str]:
+        """Return its environment, given that directory. Raises ContainerFailed if no process can have it."""
+        variables = dict(self.environment(socket_directory))
+        for name, value in variables.items():
+            if not name or "=" in name or "\0" in name or "\0" in value:
+                raise ContainerFailed(f"The configuration has {name!r}, which no environment variable can hold")
+        return variables
 
 
 @attrs.frozen

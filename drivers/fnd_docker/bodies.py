@@ -33,11 +33,12 @@ def container_body(
 ) -> dict[str, Any]:
     """Return the body of POST /containers/create.
 
-    `sockets` is the directory for its socket on this host, `network` whether its function asks for one.
+    `sockets` is the directory for its socket on this host, `network` whether its function asks for one. Raises
+    ContainerFailed if no process can have its environment.
     """
     network = network or settings.network_always
     streams = spec.link is Link.STREAMS
-    environment = spec.environment(SOCKETS)
+    environment = spec.variables(SOCKETS)
     return {
         "Image": engine_image(spec.image),
         "User": settings.user,

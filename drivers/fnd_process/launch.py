@@ -116,12 +116,8 @@ def join(cgroup: Cgroup | None) -> list[str]:
 def container_environment(start: Start, socket_directory: str, defaults: Mapping[str, str]) -> dict[str, str]:
     """Return the whole environment of a container. Raises ContainerFailed if no process could have it."""
     for_python = _PYTHON_DEFAULTS if start.program.python else {}
-    given = start.spec.environment(socket_directory)
-    environment = {**defaults, **for_python, **given, MARKER: start.spec.container_id}
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name or "\0" in value:
-            raise ContainerFailed(f"The configuration has {name!r}, which no environment variable can hold")
-    return environment
+    given = start.spec.variables(socket_directory)
+    return {**defaults, **for_python, **given, MARKER: start.spec.container_id}
 
 
 def spawn(

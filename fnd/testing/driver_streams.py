@@ -58,6 +58,15 @@ class StreamPromises(DriverTests):
         assert log.streams == {"stdout": b"", "stderr": b"end of input\n"}
 
     @promise_of_a_running_driver(Role.COPIES)
+    async def test_its_end_is_told_though_nobody_has_read_what_it_wrote(self, bench: Bench) -> None:
+        async with bench.start(Role.COPIES) as (container, _):
+            await container.streams.send_all(b"hello")
+            await container.streams.send_eof()
+            assert await container.wait() == Exit(code=0)
+            assert await _receive(container, 5) == b"hello"
+            assert await container.streams.receive_some(100) == b""
+
+    @promise_of_a_running_driver(Role.COPIES)
     async def test_streams_hold_back_a_sender_whose_answer_is_not_read_and_lose_nothing(self, bench: Bench) -> None:
         data = secrets.token_bytes(_PART) * (_MUCH // _PART)
         async with bench.start(Role.COPIES) as (container, _):
