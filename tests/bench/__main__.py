@@ -6,11 +6,13 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import click
 from rich.console import Console
+from rich.status import Status
 
 from tests.bench import calls, cold, crowd, decisions, docker, flood, functions_known, latency, report, starting
 from tests.bench.figures import Figure
@@ -57,7 +59,7 @@ def main(
     with (
         tempfile.TemporaryDirectory(prefix="fndb") as directory,
         errors.status("starting") as status,
-        Stage(Path(directory), rounds, seconds, status.update, distinct) as stage,
+        Stage(Path(directory), rounds, seconds, partial(_say, errors, status), distinct) as stage,
     ):
         for row in rows or ROWS:
             figures += ROWS[row](stage)
@@ -73,6 +75,14 @@ def main(
     if page is not None:
         report.write_into(page, report.markdown(done))
     sys.exit(1 if done.missed else 0)
+
+
+def _say(errors: Console, status: Status, line: str) -> None:
+    """Tell how far the run has come: in one line that changes, or, where that cannot be, in one after the other."""
+    if errors.is_terminal:
+        status.update(line)
+    else:
+        errors.print(line)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,21 @@ class Pattern:
         return {**self.body, "HostConfig": host}
 
 
+@attrs.frozen
+class Steps:
+    """What a cold start is made of, in seconds."""
+
+    create: float
+    start: float
+    ready: float
+    """From the engine's word that it runs until its socket is there."""
+
+    @property
+    def total(self) -> float:
+        """All of it."""
+        return self.create + self.start + self.ready
+
+
 class BareEngine:
     """Makes containers after a pattern, each with a directory of its own below `directory`. Times are in seconds."""
 
@@ -54,12 +69,12 @@ class BareEngine:
         self._directory = directory
         self._numbers = count()
 
-    def start_one(self) -> float:
+    def start_one(self) -> Steps:
         """Return how long one container takes until its socket is there; then it is removed."""
 
-        async def run() -> float:
-            async with self._client() as client, self._started(client) as seconds:
-                return seconds
+        async def run() -> Steps:
+            async with self._client() as client, self._started(client) as steps:
+                return steps
 
         return trio.run(run)
 
@@ -104,7 +119,7 @@ class BareEngine:
             yield client
 
     @asynccontextmanager
-    async def _started(self, client: httpx.AsyncClient) -> AsyncIterator[float]:
+    async def _started(self, client: httpx.AsyncClient) -> AsyncIterator[Steps]:
         """Have a container while in the context; yields how long it took."""
         name = f"bare-{next(self._numbers)}"
         sockets = self._directory / name
@@ -113,11 +128,13 @@ class BareEngine:
         os.chown(sockets, self._pattern.owner, self._pattern.owner)
         try:
             await _asked(client, "POST", f"/containers/create?name={name}", self._pattern.with_sockets(sockets))
+            created = time.perf_counter()
             await _asked(client, "POST", f"/containers/{name}/start")
+            started = time.perf_counter()
             with trio.fail_after(_START_SECONDS):
                 while not os.path.lexists(sockets / _LINK):  # noqa: ASYNC110
                     await trio.sleep(_LOOK_AGAIN)
-            yield time.perf_counter() - began
+            yield Steps(created - began, started - created, time.perf_counter() - started)
         finally:
             with trio.CancelScope(shield=True):
                 await _asked(client, "DELETE", f"/containers/{name}?force=1&v=1")

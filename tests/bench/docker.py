@@ -8,8 +8,10 @@ from typing import Final
 
 import pytest
 
+from fnd_docker.engine import KEPT_CONNECTIONS
+from tests.bench.bare_engine import Steps
 from tests.bench.cold import launch_seconds
-from tests.bench.docker_stage import KEPT_CONNECTIONS, DockerGround, DockerStage, Left, docker_ground
+from tests.bench.docker_stage import DockerGround, DockerStage, Left, docker_ground
 from tests.bench.figures import Figure, at_least, at_most, median, median_ratio, ratio, skipped
 from tests.bench.load import Caller, run_callers
 from tests.bench.stage import FDK, TRIVIAL, Stage
@@ -32,7 +34,8 @@ _FN_TIMEOUT: Final = 300
 _LONGEST_HERD: Final = 900.0
 
 COLD: Final = "cold start until ready, Docker driver, over create, start and ready by hand"
-HERD: Final = "starts per second of distinct cold Docker functions called at once, over the engine's by hand"
+CREATED: Final = "the same by hand for a container that was created before, over all three"
+HERD: Final = "answers per second, distinct cold Docker functions called at once, over the engine's starts by hand"
 WARM: Final = "warm call, Docker driver, over the process driver's"
 LEFT: Final = "left of containers after all of it"
 
@@ -51,10 +54,9 @@ def _measure(stage: Stage, ground: DockerGround) -> list[Figure]:
     stage.say("deploying to a Docker Engine")
     with ground.stage() as docker:
         app_id = docker.docker[FDK].app_id
-        docker.call(docker.docker[FDK])
+        figures = _cold(stage, docker)
         before = _descriptors(docker.daemon.pid)
-        figures = [*_cold(stage, docker), *_warm(stage, docker), *_herd(stage, docker)]
-        docker.forget(*docker.docker.values(), *docker.processes.values())
+        figures += [*_warm(stage, docker), *_herd(stage, docker)]
         descriptors = _descriptors(docker.daemon.pid) - before
     return [*figures, left_figure(ground.left(app_id), descriptors)]
 
@@ -62,15 +64,37 @@ def _measure(stage: Stage, ground: DockerGround) -> list[Figure]:
 def _cold(stage: Stage, docker: DockerStage) -> list[Figure]:
     """Start containers of the FDK's function in both ways, in turn; nothing else is made or removed meanwhile."""
     bare = docker.bare(FDK)
-    cold, by_hand = [], []
+    cold: list[float] = []
+    by_hand: list[Steps] = []
     for number in range(stage.rounds * _STARTS_A_ROUND):
         stage.say(f"cold starts with Docker: {number + 1} of {stage.rounds * _STARTS_A_ROUND}")
         by_hand.append(bare.start_one())
         fn = docker.daemon.another(docker.docker[FDK], f"cold{number}")
         cold.append(launch_seconds(docker.call(fn).header("Fnd-Timing")))
         docker.forget(fn)
-    detail = f"fnd {median(cold) * 1e3:.0f} ms, by hand {median(by_hand) * 1e3:.0f} ms"
-    return [Figure(name=COLD, value=median_ratio(cold, by_hand), unit="×", target=MOST_START, detail=detail)]
+    return cold_figures(cold, by_hand)
+
+
+def cold_figures(cold: list[float], by_hand: list[Steps]) -> list[Figure]:
+    """Return the figures of starts made in turn: how long fnd's took, in seconds, and each step of those by hand."""
+    parts = {name: median([getattr(one, name) for one in by_hand]) * 1e3 for name in ("create", "start", "ready")}
+    totals = [one.total for one in by_hand]
+    steps = ", ".join(f"{name} {milliseconds:.0f}" for name, milliseconds in parts.items())
+    return [
+        Figure(
+            name=COLD,
+            value=median_ratio(cold, totals),
+            unit="×",
+            target=MOST_START,
+            detail=f"fnd {median(cold) * 1e3:.0f} ms, by hand {median(totals) * 1e3:.0f} ms",
+        ),
+        Figure(
+            name=CREATED,
+            value=median_ratio([one.start + one.ready for one in by_hand], totals),
+            unit="×",
+            detail=f"by hand, in ms: {steps}",
+        ),
+    ]
 
 
 def _warm(stage: Stage, docker: DockerStage) -> list[Figure]:
@@ -145,7 +169,10 @@ def _descriptors(pid: int) -> int:
 
 
 def left_figure(left: Left, descriptors: int) -> Figure:
-    """Return what was left; `descriptors` is how many the daemon has more than before, while it runs."""
+    """Return what was left; `descriptors` is how many the daemon has more than before, while it runs.
+
+    Connections to the engine that it keeps for its next requests are none of them.
+    """
     leaked = max(0, descriptors - KEPT_CONNECTIONS)
     detail = f"{left} once the daemon has stopped; {leaked} descriptors while it ran"
     return Figure(name=LEFT, value=left.total + leaked, unit="", target=MOST_LEFT, detail=detail)

@@ -25,8 +25,8 @@ from tests.private_docker import PYTHON, PrivateDocker, private_docker, python_i
 
 ROOM: Final = 4096
 """MiB that the daemon may give to containers: 64 of the trivial function's."""
-KEPT_CONNECTIONS: Final = 16
-"""Connections to the engine that the driver keeps for its next requests."""
+_START_SECONDS: Final = 60
+"""How long a container may take until it is ready, as by hand."""
 _SETTLE_SECONDS: Final = 60.0
 _COMMANDS: Final = {
     TRIVIAL: ("function.py",),
@@ -57,12 +57,13 @@ class DockerStage:
 
     def _packages(self) -> Path:
         """Return where the process driver has installed what the FDK function needs."""
-        fn = self.processes[FDK]
+        fn = self.daemon.another(self.processes[FDK], "packages")
         self.call(fn)
         (container,) = self.daemon.containers(fn.fn_id)
         assert container.pid is not None
         environment = Path(processes.command_of(container.pid).arguments[0]).parent.parent
         (packages,) = environment.glob("lib/python*/site-packages")
+        self.forget(fn)
         return packages
 
     def _deploy(self, name: str, packages: Path) -> Deployed:
@@ -143,7 +144,12 @@ class DockerGround:
     @contextmanager
     def stage(self) -> Iterator[DockerStage]:
         """Run a daemon in the context, with its functions deployed."""
-        with processes.daemon(self.directory, DOCKER_HOST=self.engine.host, FND_MEMORY=str(ROOM)) as daemon:
+        settings = {
+            "DOCKER_HOST": self.engine.host,
+            "FND_MEMORY": f"{ROOM}MiB",
+            "FND_START_TIMEOUT": f"{_START_SECONDS}",
+        }
+        with processes.daemon(self.directory, **settings) as daemon:
             yield DockerStage(self.engine, daemon, self.directory)
 
     def left(self, app_id: str) -> Left:
