@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -13,7 +14,7 @@ from tests.bench.bare_engine import Steps
 from tests.bench.cold import launch_seconds
 from tests.bench.docker_stage import DockerGround, DockerStage, Left, docker_ground
 from tests.bench.figures import Figure, at_least, at_most, median, median_ratio, ratio, skipped
-from tests.bench.load import Caller, run_callers
+from tests.bench.load import Caller, LoadResult, run_callers
 from tests.bench.stage import FDK, TRIVIAL, Stage
 
 MOST_START: Final = at_most(1.1)
@@ -153,15 +154,20 @@ def _herd(stage: Stage, docker: DockerStage) -> list[Figure]:
     docker.forget(*fns)
     ask_by_hand()
     alone = bare.start_rate(4, _STARTS)
+    return [herd_figure(result, stage.distinct, by_hand, alone)]
+
+
+def herd_figure(result: LoadResult, distinct: int, by_hand: Mapping[int, Sequence[float]], alone: float) -> Figure:
+    """Return the figure; by hand, containers a second by how many were made at once, the best of which counts."""
     means = {at_once: sum(rates) / len(rates) for at_once, rates in by_hand.items()}
     best = max(means, key=means.__getitem__)
+    value = ratio(result.rate, means[best])
+    complete = result.requests == distinct and not result.errors
     detail = (
         f"{result.requests:,} answered, {result.errors} failed, in {result.duration:.0f} s: {result.rate:.2f}/s; "
         f"by hand {means[best]:.2f}/s at {best} at once, {alone:.2f}/s if none is removed"
     )
-    value = ratio(result.rate, means[best])
-    complete = result.requests == stage.distinct and not result.errors
-    return [Figure(name=HERD, value=value if complete else math.nan, unit="×", target=LEAST_RATE, detail=detail)]
+    return Figure(name=HERD, value=value if complete else math.nan, unit="×", target=LEAST_RATE, detail=detail)
 
 
 def _descriptors(pid: int) -> int:
