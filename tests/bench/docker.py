@@ -12,10 +12,11 @@ import pytest
 from fnd_docker.engine import KEPT_CONNECTIONS
 from tests.bench.bare_engine import Steps
 from tests.bench.cold import launch_seconds
-from tests.bench.docker_stage import DockerGround, DockerStage, Left, docker_ground
+from tests.bench.docker_stage import DockerGround, DockerStage, docker_ground
 from tests.bench.figures import Figure, at_least, at_most, median, median_ratio, ratio, skipped
 from tests.bench.load import Caller, LoadResult, run_callers
 from tests.bench.stage import FDK, TRIVIAL, Stage
+from tests.faults.result import Descriptors, Leavings
 
 MOST_START: Final = at_most(1.1)
 LEAST_RATE: Final = at_least(0.9)
@@ -58,7 +59,7 @@ def _measure(stage: Stage, ground: DockerGround) -> list[Figure]:
         figures = _cold(stage, docker)
         before = _descriptors(docker.daemon.pid)
         figures += [*_warm(stage, docker), *_herd(stage, docker)]
-        descriptors = _descriptors(docker.daemon.pid) - before
+        descriptors = Descriptors(before, _descriptors(docker.daemon.pid), KEPT_CONNECTIONS)
     return [*figures, left_figure(ground.left(app_id), descriptors)]
 
 
@@ -174,11 +175,10 @@ def _descriptors(pid: int) -> int:
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
 
 
-def left_figure(left: Left, descriptors: int) -> Figure:
-    """Return what was left; `descriptors` is how many the daemon has more than before, while it runs.
-
-    Connections to the engine that it keeps for its next requests are none of them.
-    """
-    leaked = max(0, descriptors - KEPT_CONNECTIONS)
-    detail = f"{left} once the daemon has stopped; {leaked} descriptors while it ran"
-    return Figure(name=LEFT, value=left.total + leaked, unit="", target=MOST_LEFT, detail=detail)
+def left_figure(left: Leavings, descriptors: Descriptors) -> Figure:
+    """Return what was left; the daemon's descriptors are those that it had while it ran."""
+    counts = left.counts()
+    parts = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    value = sum(counts.values()) + descriptors.leaked
+    detail = f"{parts} once the daemon has stopped; {descriptors.leaked} descriptors while it ran"
+    return Figure(name=LEFT, value=value, unit="", target=MOST_LEFT, detail=detail)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -21,6 +19,8 @@ from tests.bench.bare_engine import BareEngine, Pattern
 from tests.bench.load import Answer, Caller
 from tests.bench.processes import Deployed, RunningDaemon
 from tests.bench.stage import FDK, SOURCES, TRIVIAL, Stage
+from tests.faults.places import DockerPlace, ProcessPlace, left_after_stop
+from tests.faults.result import Leavings
 from tests.private_docker import PYTHON, PrivateDocker, private_docker, python_image
 
 ROOM: Final = 4096
@@ -110,31 +110,6 @@ class DockerStage:
 
 
 @attrs.frozen
-class Left:
-    """What is left over once nothing should be."""
-
-    containers: int
-    """As the engine lists them, whatever their state."""
-    processes: int
-    """Of functions, and those that stand between the engine and its containers."""
-    mounts: int
-    """Of containers' file systems."""
-    files: int
-    """Directories and sockets of containers."""
-
-    @property
-    def total(self) -> int:
-        """All of it."""
-        return sum(attrs.astuple(self))
-
-    def __str__(self) -> str:
-        return (
-            f"{self.containers} containers, {self.processes} processes, {self.mounts} mounts, "
-            f"{self.files} sockets and directories"
-        )
-
-
-@attrs.frozen
 class DockerGround:
     """Where the stage stands: an engine that outlives the daemon, so that what that leaves can be counted."""
 
@@ -152,23 +127,14 @@ class DockerGround:
         with processes.daemon(self.directory, **settings) as daemon:
             yield DockerStage(self.engine, daemon, self.directory)
 
-    def left(self, app_id: str) -> Left:
-        """Count what there is of containers, those of an app's functions with the process driver included."""
-        mark = f"FN_APP_ID={app_id}".encode()
-        place = os.fsencode(self.engine.directory)
-        ours = 0
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):  # it has just ended
-                is_shim = b"containerd-shim" in (command := (entry / "cmdline").read_bytes()) and place in command
-                ours += is_shim or mark in (entry / "environ").read_bytes().split(b"\0")
-        mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    def left(self, app_id: str) -> Leavings:
+        """Return what there is of containers, those of an app's functions with the process driver included."""
         run = self.directory / "run"
-        files = [path for driver in ("docker", "process") for path in (run / driver).rglob("*")]
-        return Left(
-            containers=len(self.engine.containers()),
-            processes=ours,
-            mounts=sum(mount.startswith(f"{self.engine.directory}/data/overlay2/") for mount in mounts),
-            files=len(files),
+        left = left_after_stop(DockerPlace(self.engine), run, app_id)
+        return attrs.evolve(
+            left,
+            processes=(*left.processes, *map(str, self.engine.shims())),
+            cgroups=(*left.cgroups, *map(str, ProcessPlace().cgroups(run))),
         )
 
 

@@ -5,16 +5,15 @@ import math
 import attrs
 import pytest
 
-from fnd_docker.engine import KEPT_CONNECTIONS
 from tests.bench.bare_engine import Steps
 from tests.bench.calls import LEAST_RATE, MOST_P99, Measured, Round, p99_figure, processor_figure, rate_figure
 from tests.bench.cold import launch_seconds
 from tests.bench.decisions import Core, idle_step, waiting_step
 from tests.bench.docker import cold_figures, herd_figure, left_figure
-from tests.bench.docker_stage import Left
 from tests.bench.flood import flood_figures
 from tests.bench.latency import added_figure
 from tests.bench.load import LoadResult
+from tests.faults.result import Descriptors, Leavings
 
 
 def load(rate: float, p99: float, errors: int = 0) -> Measured:
@@ -94,11 +93,11 @@ def test_a_herd_of_which_one_was_not_answered_has_no_figure(result: LoadResult) 
 
 
 def test_anything_that_is_left_misses_the_target_but_connections_kept_for_the_next_request_do_not() -> None:
-    nothing = Left(containers=0, processes=0, mounts=0, files=0)
-    assert left_figure(nothing, descriptors=KEPT_CONNECTIONS).met is True
-    assert left_figure(nothing, descriptors=KEPT_CONNECTIONS + 1).met is False
-    for one in ("containers", "processes", "mounts", "files"):
-        assert left_figure(attrs.evolve(nothing, **{one: 1}), descriptors=0).met is False
+    assert left_figure(Leavings(), Descriptors(before=20, after=28, kept=8)).met is True
+    assert left_figure(Leavings(), Descriptors(before=20, after=29, kept=8)).met is False
+    for kind in Leavings().counts():
+        left = attrs.evolve(Leavings(), **{kind: ("something",)})
+        assert left_figure(left, Descriptors(before=20, after=20)).met is False
 
 
 def test_steps_of_the_core_leave_it_as_it_was() -> None:
