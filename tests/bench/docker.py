@@ -32,7 +32,10 @@ _AT_ONCE: Final = (2, 4, 8)
 """How many containers the engine is asked for at once by hand; the best counts."""
 _STARTS: Final = 40
 """By hand, each time."""
+_FN_MEMORY: Final = 64
+"""MiB: the daemon has room for 64."""
 _FN_TIMEOUT: Final = 300
+"""Seconds that a call may wait: as many as there can be."""
 _LONGEST_HERD: Final = 900.0
 
 COLD: Final = "cold start until ready, Docker driver, over create, start and ready by hand"
@@ -143,11 +146,8 @@ def _herd(stage: Stage, docker: DockerStage) -> list[Figure]:
             rates.append(bare.replace_rate(at_once, _STARTS))
 
     stage.say(f"making {stage.distinct} functions")
-    trivial = docker.docker[TRIVIAL]
-    fns = [
-        docker.daemon.another(trivial, f"distinct{number}", memory=64, timeout=_FN_TIMEOUT)
-        for number in range(stage.distinct)
-    ]
+    names = [f"distinct{number}" for number in range(stage.distinct)]
+    fns = docker.daemon.others(docker.docker[TRIVIAL], names, memory=_FN_MEMORY, timeout=_FN_TIMEOUT)
     ask_by_hand()
     stage.say(f"calling {stage.distinct} cold functions at once")
     result = run_callers([docker.daemon.port_of(fn.fn_id) for fn in fns], 0.0, 0.0, spare=_LONGEST_HERD)

@@ -29,7 +29,7 @@ _START_SECONDS: Final = 60
 """How long a container may take until it is ready, as by hand."""
 _SETTLE_SECONDS: Final = 60.0
 _COMMANDS: Final = {
-    TRIVIAL: ("function.py",),
+    TRIVIAL: ("-IS", "function.py"),
     FDK: ("-c", "import sys; from fdk.scripts.fdk import main; sys.exit(main())", "func.py", "handler"),
 }
 """What the interpreter is told in a container of each function."""
