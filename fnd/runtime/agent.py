@@ -316,6 +316,10 @@ class Agent:
         self._perform()
         return expired
 
+    def launches_crowd(self) -> bool:
+        """Return whether more containers are being launched than the machine has processors."""
+        return self._dispatch.capacity.launch_limit.crowded
+
     def relieve(self) -> None:
         """The machine is short of memory: stop some of the containers that are idle."""
         stopped = self._dispatch.relieve(trio.current_time())
