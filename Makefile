@@ -36,8 +36,9 @@ format: $(READY) ## Put the code into its format
 bench: $(READY) ## Measure against a bare proxy on this machine; BENCH=--help says what else it can do
 	$(BIN)/python -m tests.bench $(BENCH)
 
-fuzz: $(READY) ## Try the invariants for long
+fuzz: $(READY) ## Try the invariants for long, and spoiled frames on each format
 	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties
+	$(BIN)/python -m tests.fuzz
 
 clean: ## Remove the environment and what tools have left
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
