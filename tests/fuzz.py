@@ -7,12 +7,15 @@ from a seed that is printed, so that a run can be had again.
 from __future__ import annotations
 
 import json
+import os
 import random
 import resource
 import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Final
 
 import attrs
@@ -112,8 +115,8 @@ def main(formats: tuple[str, ...], frames: int, seed: int | None, alone: bool) -
         print(json.dumps(attrs.asdict(trio.run(_throw_all, SUBJECTS[format_], seed, frames))))
         return
     console = Console()
-    with console.status("throwing"):
-        found = [_in_own_process(format_, seed, frames) for format_ in formats or sorted(SUBJECTS)]
+    with console.status("throwing"), ThreadPoolExecutor(os.cpu_count()) as at_once:
+        found = list(at_once.map(partial(_in_own_process, seed=seed, frames=frames), formats or sorted(SUBJECTS)))
     console.print(_table(found))
     console.print(f"seed {seed}; a frame may take {LARGEST_FRAME >> 20} MiB, memory may grow by {MOST_MEMORY} MiB")
     for one in found:

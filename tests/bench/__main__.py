@@ -12,13 +12,14 @@ from typing import Final
 import click
 from rich.console import Console
 
-from tests.bench import calls, cold, crowd, decisions, flood, functions_known, latency, report, starting
+from tests.bench import calls, cold, crowd, decisions, flood, formats, functions_known, latency, report, starting
 from tests.bench.figures import Figure
 from tests.bench.stage import Stage
 
 ROWS: Final[Mapping[str, Callable[[Stage], list[Figure]]]] = {
     "calls": calls.measure,
     "latency": latency.measure,
+    "formats": formats.measure,
     "starting": starting.measure,
     "cold": cold.measure,
     "crowd": crowd.measure,
@@ -38,7 +39,8 @@ ROWS: Final[Mapping[str, Callable[[Stage], list[Figure]]]] = {
 def main(rows: tuple[str, ...], rounds: int, seconds: int, json_file: Path | None, page: Path | None) -> None:
     """Measure fnd beside a bare trio + httptools reverse proxy, on this machine, in this run.
 
-    ROW is one of: calls, latency, starting, cold, crowd, flood, decisions, functions. Without any, all are measured.
+    ROW is one of: calls, latency, formats, starting, cold, crowd, flood, decisions, functions. Without any, all are
+    measured.
     """
     machine = report.machine()
     errors = Console(stderr=True)
