@@ -148,10 +148,7 @@ def asked_for(query: CallQuery, call: Call | LostCalls) -> CallRecord | LostCall
     """Return what one who follows such calls is told of this one; None for nothing."""
     if isinstance(call, LostCalls):
         return call
-    if query.fn_id not in ("", call.pool.version.fn.id):
-        return None  # before its record is made
-    record = record_of(call)
-    return record if query.matches(record) else None
+    return record_of(call) if query.matches(call) else None
 
 
 def record_of(call: Call) -> CallRecord:
