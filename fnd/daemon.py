@@ -50,6 +50,9 @@ _CLEANUP_SECONDS = 10.0
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
 
+_CONNECTIONS_SHARE = 0.75
+"""Of the file descriptors that the daemon may have, connections take no more: containers need some, too."""
+
 _log = get_logger(__name__)
 
 
@@ -332,7 +335,7 @@ def _server_limits(settings: Settings) -> ServerLimits:
         read_timeout=settings.read_timeout,
         idle_timeout=settings.idle_timeout,
         write_timeout=settings.write_timeout,
-        max_connections=settings.max_connections,
+        max_connections=min(settings.max_connections, max(1, int(_CONNECTIONS_SHARE * _descriptor_limit()))),
     )
 
 
@@ -346,3 +349,7 @@ def _raise_descriptor_limit() -> None:
     """Take as many file descriptors as this user may have: each connection and each container needs some."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def _descriptor_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

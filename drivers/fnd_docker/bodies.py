@@ -13,6 +13,8 @@ SOCKETS: Final = "/tmp/iofs"  # noqa: S108 (within the container's own /tmp)
 """Where a container finds the directory for its socket: where Fn's own containers do."""
 INSTANCE: Final = "dev.fnd.instance"
 """The label that says whose a container is."""
+CONTAINER: Final = "dev.fnd.container"
+"""The label with a container's id."""
 NETWORK: Final = "dev.fnd.network"
 """The label of an image built of a function that asks for the network."""
 MIB: Final = 1 << 20
@@ -45,7 +47,7 @@ def container_body(
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": {
             INSTANCE: instance,
-            "dev.fnd.container": spec.container_id,
+            CONTAINER: spec.container_id,
             "dev.fnd.app": spec.app_name,
             "dev.fnd.fn": spec.fn_name,
         },

@@ -391,7 +391,7 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
     container: ContainerTask = slot.container
     return ContainerStatistics(
         id=container.id,
-        state="paused" if container.paused and slot.call is None else slot.state.value,
+        state="paused" if container.stands_still and slot.call is None else slot.state.value,
         age=now - container.launched_at,
         in_state=now - slot.since,
         calls=slot.calls,

@@ -113,6 +113,11 @@ class ContainerTask:
             return False
         return self.session.reusable
 
+    @property
+    def stands_still(self) -> bool:
+        """Whether it is paused altogether; `paused` is so from the first step of pausing to the last of resuming."""
+        return self.paused and not self._power.locked()
+
     async def resume(self) -> None:
         """Let a paused container run on, once it is paused altogether.
 

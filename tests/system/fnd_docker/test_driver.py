@@ -230,6 +230,44 @@ async def test_an_engine_that_stops_ends_its_containers_and_is_found_again_when_
             bench.nothing_is_left()
 
 
+async def test_what_could_not_be_removed_is_as_soon_as_the_engine_is_back(root: Path) -> None:
+    with private_docker() as engine:
+        python_image(engine)
+        driver = DockerDriver(context(root, engine))
+        async with driver.running():
+            bench = Bench(driver, engine, root / "run")
+            image = await sleeping_image(bench, root)
+            async with driver.start(bench.spec(image)) as kept:
+                async with driver.start(bench.spec(image)):
+                    await trio.to_thread.run_sync(engine.kill)
+                with pytest.raises(ContainerFailed, match="does not answer"):
+                    async with driver.start(bench.spec(image)):
+                        pass
+                assert len(list(bench.runtime.iterdir())) == 2, "what was never asked for leaves no directory"
+                await trio.to_thread.run_sync(engine.start)
+                await eventually(lambda: len(engine.containers()) == 1)
+                await eventually(lambda: [path.name for path in bench.runtime.iterdir()] == [kept.spec.container_id])
+            bench.nothing_is_left()
+
+
+async def test_what_an_earlier_daemon_left_is_cleared_even_if_the_engine_comes_later(root: Path) -> None:
+    with private_docker() as engine:
+        python_image(engine)
+        first = DockerDriver(context(root, engine))
+        async with first.running():
+            bench = Bench(first, engine, root / "run")
+            image = await sleeping_image(bench, root)
+            async with first.start(bench.spec(image)):
+                await trio.to_thread.run_sync(engine.kill)
+        assert len(list(bench.runtime.iterdir())) == 1
+        driver = DockerDriver(context(root, engine))
+        async with driver.running():
+            with pytest.raises(ContainerFailed, match="does not answer"):
+                await driver.clear()
+            await trio.to_thread.run_sync(engine.start)
+            await eventually(lambda: not engine.containers() and not list(bench.runtime.iterdir()))
+
+
 async def sleeping_image(bench: Bench, root: Path) -> str:
     dockerfile = 'FROM fnd-test/python:1\nENTRYPOINT ["/bin/python", "-c", "import time; time.sleep(1000)"]\n'
     image = await bench.driver.build(write_function(root / "source", dockerfile), lambda line: None)
