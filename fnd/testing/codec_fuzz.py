@@ -53,19 +53,6 @@ def mangled(chance: random.Random, pieces: Sequence[bytes]) -> bytes:
     return data
 
 
-    b"\0",
-    b"\r\n",
-    b"\n",
-    b"\r\n\r\n",
-    b"-1",
-    b"99999999999999999999",
-    b"\xff\xfe",
-    b"\xed\xa0\x80",
-    b'"',
-    b"[" * 500,
-)
-
-
 class FuzzPromises(CodecTests):
     """Tests of frames that nobody would send."""
 
