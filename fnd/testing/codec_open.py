@@ -56,8 +56,9 @@ class OpenPromises(CodecTests):
             if codec.link is Link.STREAMS:
                 pytest.skip("a container with streams may be ready from the start")
             with trio.move_on_after(0.1) as waiting:
-                async with codec.open(container_of(function, codec, request())):
-                    raise AssertionError("nothing was there yet")
+                with container_of(function, codec, request()) as container:
+                    async with codec.open(container):
+                        raise AssertionError("nothing was there yet")
         assert waiting.cancelled_caught
 
     @promise_of_a_session

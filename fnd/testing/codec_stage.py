@@ -108,7 +108,7 @@ class Function:
         """Where the codec looks for its socket (link SOCKET)."""
         self.wire: Wire
         """Its standard input and output (link STREAMS)."""
-        self._stack = stack
+        self._stack = stack.enter_context(ExitStack())
         self._exit = Exit()
         self._ended = trio.Event()
         self._bound = trio.Event()
@@ -138,11 +138,11 @@ class Function:
         return Wire(stream)
 
     async def exit(self, how: Exit = Exit(code=0)) -> None:  # noqa: B008 (frozen)
-        """End. Its standard streams, if it has such, close; a socket is to be closed by who has it."""
+        """End, with all of its sockets."""
         self._exit = how
         self._ended.set()
-        if hasattr(self, "wire"):
-            await self.wire.aclose()
+        self._stack.close()
+        await trio.lowlevel.checkpoint()
 
     async def ended(self) -> Exit:
         """Wait until it has ended."""
@@ -212,13 +212,13 @@ class _Container:
 @contextmanager
 def stage() -> Iterator[Function]:
     """Make a function's end, of no container yet."""
-    with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="fnd-"))
+    with tempfile.TemporaryDirectory(prefix="fnd-") as directory, ExitStack() as stack:
         yield Function(Path(directory), stack)
 
 
-def container_of(function: Function, codec: Codec, call: CallRequest) -> Container:
-    """Return the container of this function that a codec is to open.
+@contextmanager
+def container_of(function: Function, codec: Codec, call: CallRequest) -> Iterator[Container]:
+    """Make the container of this function that a codec is to open.
 
     `call` is the one that it gets, should the codec tell a container of its only call before.
     """
@@ -228,10 +228,13 @@ def container_of(function: Function, codec: Codec, call: CallRequest) -> Contain
     function.environment = environment
     made = _Container(_spec(codec, environment), function)
     if codec.link is Link.STREAMS:
-        ours, theirs = map(function.keep, socket.socketpair())
-        made.streams = _Streams(ours)
-        function.wire = Wire(trio.SocketStream(trio.socket.from_stdlib_socket(theirs)))
-    return made
+        ours, theirs = socket.socketpair()
+        function.wire = Wire(trio.SocketStream(trio.socket.from_stdlib_socket(function.keep(theirs))))
+        with ours:
+            made.streams = _Streams(ours)
+            yield made
+    else:
+        yield made
 
 
 class _Log(KeptLog):

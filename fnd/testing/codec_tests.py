@@ -12,7 +12,7 @@ import pytest
 import trio
 
 from fnd.errors import APIError
-from fnd.hookspecs import CallRequest, Codec, CodecContext, Session, surrounding_nursery
+from fnd.hookspecs import CallRequest, Codec, CodecContext, FunctionError, Session, surrounding_nursery
 from fnd.testing.codec_stage import Answered, Function, Wire, container_of, receive_whole, request, stage
 from fnd.testing.promises import on_trio
 
@@ -96,7 +96,7 @@ class CodecTests:
         async with AsyncExitStack() as stack:
             function = stack.enter_context(stage())
             codec = self.make_codec(self.context(function, max_body))
-            made = container_of(function, codec, call or request())
+            made = stack.enter_context(container_of(function, codec, call or request()))
             nursery = await stack.enter_async_context(surrounding_nursery())
             started = trio.Event()
             wires: list[Wire] = []
@@ -110,6 +110,13 @@ class CodecTests:
             session = await stack.enter_async_context(codec.open(made))
             await started.wait()
             yield Talk(self, codec, session, function, wires[0])
+
+    @asynccontextmanager
+    async def misused(self) -> AsyncIterator[Talk]:
+        """Do the same for a function that breaks the format while no call has it, which may end the conversation."""
+        with suppress(FunctionError):
+            async with self.opened() as talk:
+                yield talk
 
 
 @attrs.define(eq=False)

@@ -8,8 +8,15 @@ from fnd.hookspecs import Codec, CodecContext
 from fnd.testing import Call, CodecConformance, Function, Wire
 from fnd_http_stream.codec import HTTPStreamCodec
 
+UNSEEN = "what comes unasked is looked for after a second of idleness: each look would cost a thirtieth of a call"
+
 
 class TestHTTPStream(CodecConformance):
+    cannot = {
+        "test_what_comes_before_its_call_is_never_its_answer": UNSEEN,
+        "test_what_comes_between_two_calls_is_never_the_answer_of_the_second": UNSEEN,
+    }
+
     def make_codec(self, context: CodecContext) -> Codec:
         return HTTPStreamCodec(context)
 
