@@ -288,6 +288,15 @@ class _Streams:
         await trio.lowlevel.checkpoint()
         while not self._unread and not self._whole:
             await self._news.wait()
+        return self._take(max_bytes)
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already; b"" at its end. Raises trio.WouldBlock if nothing is."""
+        if not self._unread and not self._whole:
+            raise trio.WouldBlock
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int) -> bytes:
         part = bytes(self._unread[:max_bytes])
         del self._unread[:max_bytes]
         if not self.full:

@@ -181,6 +181,16 @@ class HasStreamsWithoutABound(PaperDriver):
         return PaperContainer(spec, directory, _Endless())
 
 
+class _Overfull(PaperStreams):
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        return super().receive_nowait(max_bytes + 1)
+
+
+class GivesMoreThanAsked(PaperDriver):
+    def container(self, spec: ContainerSpec, directory: Path) -> PaperContainer:
+        return PaperContainer(spec, directory, _Overfull())
+
+
 class PreparesAnything(PaperDriver):
     async def prepare(self, image: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -264,6 +274,7 @@ def test_a_launcher_that_is_not_run_is_caught() -> None:
         (WritesAfterTheEnd, "test_the_log_gets_nothing_after_the_end"),
         (TellsOneThatWaits, "test_wait_tells_all_who_wait_and_who_come_later"),
         (HasStreamsWithoutABound, "test_streams_hold_back_a_sender_whose_answer_is_not_read_and_lose_nothing"),
+        (GivesMoreThanAsked, "test_streams_give_without_waiting_what_is_there_and_their_end"),
         (PreparesAnything, "test_prepare_says_that_an_image_is_unusable_and_which"),
         (NamesImagesByChance, "test_build_of_the_same_content_gives_the_same_name"),
         (NamesImagesByTheirDirectory, "test_an_image_stays_as_it_was_built_whatever_becomes_of_its_source"),
