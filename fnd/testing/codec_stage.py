@@ -176,7 +176,7 @@ class _Streams:
     async def receive_some(self, max_bytes: int) -> bytes:
         try:
             return bytes(await self._stream.receive_some(max_bytes))
-        except trio.BrokenResourceError:
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
             return b""
 
     def receive_nowait(self, max_bytes: int) -> bytes:
@@ -232,7 +232,10 @@ def container_of(function: Function, codec: Codec, call: CallRequest) -> Iterato
         function.wire = Wire(trio.SocketStream(trio.socket.from_stdlib_socket(function.keep(theirs))))
         with ours:
             made.streams = _Streams(ours)
-            yield made
+            try:
+                yield made
+            finally:
+                trio.lowlevel.notify_closing(ours)
     else:
         yield made
 
