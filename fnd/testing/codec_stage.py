@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from signal import SIGKILL
 from typing import Any, Final
 
 import attrs
@@ -139,10 +140,15 @@ class Function:
 
     async def exit(self, how: Exit = Exit(code=0)) -> None:  # noqa: B008 (frozen)
         """End, with all of its sockets."""
-        self._exit = how
-        self._ended.set()
-        self._stack.close()
+        self.end(how)
         await trio.lowlevel.checkpoint()
+
+    def end(self, how: Exit) -> None:
+        """Be ended by the driver, at once, if it has not."""
+        if not self._ended.is_set():
+            self._exit = how
+            self._ended.set()
+        self._stack.close()
 
     async def ended(self) -> Exit:
         """Wait until it has ended."""
@@ -227,16 +233,13 @@ def container_of(function: Function, codec: Codec, call: CallRequest) -> Iterato
         environment |= call_environment(call)
     function.environment = environment
     made = _Container(_spec(codec, environment), function)
-    if codec.link is Link.STREAMS:
-        ours, theirs = socket.socketpair()
-        function.wire = Wire(trio.SocketStream(trio.socket.from_stdlib_socket(function.keep(theirs))))
-        with ours:
-            made.streams = _Streams(ours)
-            try:
-                yield made
-            finally:
-                trio.lowlevel.notify_closing(ours)
-    else:
+    with ExitStack() as stack:
+        if codec.link is Link.STREAMS:
+            ours, theirs = socket.socketpair()
+            function.wire = Wire(trio.SocketStream(trio.socket.from_stdlib_socket(function.keep(theirs))))
+            made.streams = _Streams(stack.enter_context(ours))
+            stack.callback(trio.lowlevel.notify_closing, ours)
+        stack.callback(function.end, Exit(signal=SIGKILL))
         yield made
 
 
