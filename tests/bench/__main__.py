@@ -14,13 +14,26 @@ import click
 from rich.console import Console
 from rich.status import Status
 
-from tests.bench import calls, cold, crowd, decisions, docker, flood, functions_known, latency, report, starting
+from tests.bench import (
+    calls,
+    cold,
+    crowd,
+    decisions,
+    docker,
+    flood,
+    formats,
+    functions_known,
+    latency,
+    report,
+    starting,
+)
 from tests.bench.figures import Figure
 from tests.bench.stage import DISTINCT, Stage
 
 ROWS: Final[Mapping[str, Callable[[Stage], list[Figure]]]] = {
     "calls": calls.measure,
     "latency": latency.measure,
+    "formats": formats.measure,
     "starting": starting.measure,
     "cold": cold.measure,
     "crowd": crowd.measure,
@@ -50,7 +63,8 @@ def main(
 ) -> None:
     """Measure fnd beside a bare trio + httptools reverse proxy, on this machine, in this run.
 
-    ROW is one of: calls, latency, starting, cold, crowd, flood, decisions, functions, docker. Without any, it is all.
+    ROW is one of: calls, latency, formats, starting, cold, crowd, flood, decisions, functions, docker. Without any, it
+    is all.
     """
     machine = report.machine()
     errors = Console(stderr=True)

@@ -5,6 +5,7 @@ import math
 import attrs
 import pytest
 
+from tests.bench import formats
 from tests.bench.bare_engine import Steps
 from tests.bench.calls import LEAST_RATE, MOST_P99, Measured, Round, p99_figure, processor_figure, rate_figure
 from tests.bench.cold import launch_seconds
@@ -58,6 +59,19 @@ def test_what_a_flood_does_is_judged_by_one_that_does_not_go_through_fnd() -> No
     assert over_alone.value == pytest.approx(1.5)
     assert over_alone.target is None
     assert over_past.detail == "2.00 ms alone, 3.00 ms in the flood, 4.00 ms in one past fnd"
+
+
+def test_formats_over_streams_are_judged_by_http_stream() -> None:
+    rounds: list[formats.Round] = [
+        {"json": load(800, 0.01), "http-stream": load(1000, 0.01)},
+        {"json": load(60, 0.01), "http-stream": load(100, 0.01)},
+    ]
+    rate = formats.rate_figure(rounds, "json", 64, formats.LEAST_RATE)
+    assert rate.value == pytest.approx(0.7)
+    assert rate.met
+    assert formats.processor_figure(rounds, "json", 1).value == pytest.approx((1000 / 800 + 100 / 60) / 2)
+    rounds.append({"json": load(800, 0.01, errors=1), "http-stream": load(1000, 0.01)})
+    assert math.isnan(formats.rate_figure(rounds, "json", 64, formats.LEAST_RATE).value)
 
 
 def test_a_launch_is_read_from_the_timing_of_a_call() -> None:
