@@ -39,7 +39,7 @@ class Keeper(Protocol):
     def idle_since(self, container: ContainerTask) -> float: ...
     def idle_deadline(self, container: ContainerTask) -> float: ...
     def expire(self, container: ContainerTask) -> bool: ...
-    def launches_crowd(self) -> bool: ...
+    def launches_wait(self) -> bool: ...
 
 
 class _CallToCome:
@@ -295,8 +295,8 @@ class ContainerTask:
             if self.keeper.expire(self):
                 return
             if not self.paused and trio.current_time() >= self.keeper.idle_since(self) + until_pause:
-                # Pausing is work, too, and those who wait for a launch need the machine now.
-                put_off = self.keeper.launches_crowd()
+                # Pausing is work, too, and who waits for a launch needs the machine now.
+                put_off = self.keeper.launches_wait()
                 if not put_off:
                     await self._pause(container)
 
