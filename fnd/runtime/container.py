@@ -39,6 +39,7 @@ class Keeper(Protocol):
     def idle_since(self, container: ContainerTask) -> float: ...
     def idle_deadline(self, container: ContainerTask) -> float: ...
     def expire(self, container: ContainerTask) -> bool: ...
+    def launches_crowd(self) -> bool: ...
 
 
 class _CallToCome:
@@ -124,7 +125,7 @@ class ContainerTask:
         self.exit: Exit | None = None
         """How its main process ended, once it has."""
         self.failure: errors.FunctionError | None = None
-        """Why it never became ready."""
+        """Why it never became ready, or, if it was, cannot be spoken with any more."""
         self.stopped_on_purpose = False
         self.paused = False
         """Whether it was idle for so long that it does not run: a call that takes it must `resume` it first."""
@@ -158,6 +159,11 @@ class ContainerTask:
             self._given_back.set()
             return False
         return self.session.reusable
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it is paused altogether; `paused` is so from the first step of pausing to the last of resuming."""
+        return self.paused and not self._power.locked()
 
     async def resume(self) -> None:
         """Let a paused container run on, once it is paused altogether.
@@ -207,6 +213,8 @@ class ContainerTask:
                 await serve(self.container)
             except errors.FunctionError as error:
                 failure = error
+                if self.ready:  # what can no longer be spoken with gets no call any more
+                    self.keeper.container_exited(self)
             nursery.cancel_scope.cancel()
         if failure is not None:
             raise failure
@@ -275,18 +283,22 @@ class ContainerTask:
         until_look = min(until_pause, self.pool.version.fn.idle_timeout)
         if self.slot.pool.habits is not None:
             until_look = min(until_look, _LOOK_SECONDS)
+        put_off = False
         while True:
             deadline = self.keeper.idle_deadline(self)
             if self.paused:
                 with trio.CancelScope(deadline=deadline) as self._rest:
                     await trio.sleep_forever()
             else:
-                pause_at = self.keeper.idle_since(self) + until_pause
+                pause_at = inf if put_off else self.keeper.idle_since(self) + until_pause
                 await trio.sleep_until(min(deadline, pause_at, trio.current_time() + until_look))
             if self.keeper.expire(self):
                 return
             if not self.paused and trio.current_time() >= self.keeper.idle_since(self) + until_pause:
-                await self._pause(container)
+                # Pausing is work, too, and those who wait for a launch need the machine now.
+                put_off = self.keeper.launches_crowd()
+                if not put_off:
+                    await self._pause(container)
 
     async def _pause(self, container: Container) -> None:
         self.paused = True

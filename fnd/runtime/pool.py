@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from fnd import errors
-from fnd.hookspecs import CallRequest, Codec, ContainerSpec, Driver, LogSink, PerCallCodec
+from fnd.hookspecs import CallRequest, Codec, ContainerSpec, Driver, Launching, LogSink, PerCallCodec
 from fnd.runtime.events import Event, EventBus, EventKind
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class FunctionPool:
     __slots__ = (
         "_environment",
         "_events",
+        "_launcher",
         "codec",
         "decisions",
         "driver",
@@ -74,6 +75,7 @@ class FunctionPool:
         """To be told of each call that is over, once."""
         self.failures = 0
         self._environment = _environment(version)
+        self._launcher = codec.launcher if isinstance(codec, Launching) else ""
 
     @property
     def timeout(self) -> int:
@@ -118,6 +120,7 @@ class FunctionPool:
             link=self.codec.link,
             environment=partial(self._full_environment, request),
             log=log,
+            launcher=self._launcher,
         )
 
     def _full_environment(self, request: CallRequest | None, socket_directory: str) -> Mapping[str, str]:

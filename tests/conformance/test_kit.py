@@ -11,11 +11,13 @@ from math import inf
 from pathlib import Path
 from typing import ClassVar
 
+import attrs
 import pytest
 import trio
 
-from fnd.hookspecs import ContainerSpec, Driver, DriverContext, Exit, Protection
+from fnd.hookspecs import Container, ContainerSpec, Driver, DriverContext, Exit, Protection
 from fnd.testing import DriverConformance, Role
+from fnd_process.driver import ProcessDriver
 from tests.conformance.paper_driver import PaperContainer, PaperDriver, PaperStreams, Play
 
 NO_PROCESS = "paper containers are not processes"
@@ -47,7 +49,7 @@ class PaperConformance(DriverConformance):
 
 
 class TestOneThatKeepsItsPromises(PaperConformance):
-    pass
+    time_limit = 60.0  # the others' is for what hangs; this one has interpreters to start, on whatever machine
 
 
 class LeavesADirectory(PaperDriver):
@@ -230,6 +232,30 @@ class ClearsNothing(PaperDriver):
 class ProtectsByNothing(PaperDriver):
     def protection(self) -> Sequence[Protection]:
         return ()
+
+
+class ForgetsTheLauncher(ProcessDriver):
+    @asynccontextmanager
+    async def start(self, spec: ContainerSpec) -> AsyncIterator[Container]:
+        async with super().start(attrs.evolve(spec, launcher="")) as container:
+            yield container
+
+
+class ForgetfulConformance(DriverConformance):
+    settings = {"bubblewrap": "off", "cgroup": "off", "stop_grace": 0.2}
+
+    def make_driver(self, context: DriverContext) -> Driver:
+        return ForgetsTheLauncher(context)
+
+
+@pytest.mark.system
+def test_a_launcher_that_is_not_run_is_caught() -> None:
+    ForgetfulConformance.setup_class()
+    try:
+        with pytest.raises(AssertionError, match="launched"):
+            ForgetfulConformance().test_a_launcher_runs_in_the_commands_place_and_becomes_it()
+    finally:
+        ForgetfulConformance.teardown_class()
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,19 @@ class Bench:
         assert self.actions() == []
         return slots
 
+    def another(self, first: Slot) -> Slot:
+        """Return one more container of a pool whose only one is idle; then both are, this one given back last."""
+        assert self.dispatch.arrive(first.pool, "one", self.now) is first
+        assert self.dispatch.arrive(first.pool, "two", self.now) is None
+        self.now += 10.0  # until the first has run for so long that another is due
+        self.dispatch.tick(self.now)
+        (second,) = self.launches()
+        self.dispatch.ready(second, self.now)
+        assert self.assigned() == ["two"]
+        self.dispatch.finished(first, True, self.now)
+        self.dispatch.finished(second, True, self.now)
+        return second
+
 
 def add_function(
     shell: VirtualShell, name: str, behaviour: Behaviour | None = None, **settings: object

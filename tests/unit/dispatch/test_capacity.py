@@ -318,21 +318,13 @@ def test_min_warm_evicts_nobody(bench: Bench) -> None:
 
 
 def test_what_a_pool_has_beyond_its_min_warm_is_evicted_like_any_other(bench: Bench) -> None:
-    pool = bench.pool(memory=100, min_warm=1)
+    bench.pool(memory=100, min_warm=1)
     bench.dispatch.tick(bench.now)
     (first,) = bench.launches()
     bench.dispatch.ready(first, bench.now)
     (dear,) = bench.idle(bench.pool(memory=100))
     dear.pool.meter.started(100.0)
-    bench.dispatch.arrive(pool, "one", bench.now)
-    bench.dispatch.arrive(pool, "two", bench.now)
-    bench.now += 10.0  # until the first has run for so long that another container is due
-    bench.dispatch.tick(bench.now)
-    (second,) = bench.launches()
-    bench.dispatch.ready(second, bench.now)
-    bench.dispatch.finished(first, True, bench.now)
-    bench.dispatch.finished(second, True, bench.now)
-    bench.actions()
+    bench.another(first)
     bench.dispatch.arrive(bench.pool(memory=800), "caller", bench.now)
     assert bench.actions() == [Stop(first)]
 

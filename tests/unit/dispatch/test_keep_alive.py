@@ -356,7 +356,7 @@ class TestPressure:
         assert bench.dispatch.relieve(bench.now) == []
 
     def test_what_a_pool_has_beyond_its_min_warm_goes_whenever_it_came(self, bench: Bench) -> None:
-        pool = bench.pool(min_warm=1)
+        bench.pool(min_warm=1)
         bench.pool(min_warm=1)
         bench.dispatch.tick(bench.now)
         first, others = bench.launches()
@@ -364,14 +364,7 @@ class TestPressure:
         bench.now += 5.0
         bench.dispatch.ready(first, bench.now)  # worth more than the other's
         assert bench.dispatch.relieve(bench.now) == []
-        bench.dispatch.arrive(pool, "one", bench.now)
-        bench.dispatch.arrive(pool, "two", bench.now)
-        bench.now += 10.0  # until the first has run for so long that another container is due
-        bench.dispatch.tick(bench.now)
-        (second,) = bench.launches()
-        bench.dispatch.ready(second, bench.now)
-        bench.dispatch.finished(first, True, bench.now)
-        bench.dispatch.finished(second, True, bench.now)
+        bench.another(first)
         assert bench.dispatch.relieve(bench.now) == [first]
 
     def test_pressed_again_and_again_nothing_idle_is_left(self, bench: Bench) -> None:
