@@ -128,6 +128,11 @@ class Invocation:
                 rest = connection.respond_at_once(call.status, headers, response.first, call.header_lines())
             else:
                 await _stream(connection, response, call.status, headers, call.header_lines())
+        except errors.APIError:
+            raise
+        except Exception as fault:
+            self._agent.on_fault(fault)
+            raise
         finally:
             self._agent.release(call, container)
         if rest:

@@ -10,15 +10,18 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol
 
+import attrs
 import trio
 
 from fnd.errors import StoreUnavailable
 from fnd.ids import made_at
 from fnd.model import CallQuery, CallRecord, Situation
+from fnd.runtime.subscription import Bus
 
 if TYPE_CHECKING:
     from fnd.runtime.call import Call
@@ -28,8 +31,18 @@ FLUSH_SECONDS: Final = 2.0
 LONGEST_DELAY: Final = 60.0
 LAST_FLUSH_SECONDS: Final = 2.0
 """What the write at the end may take before its turn comes."""
+AT_ONCE: Final = 50
+"""Records made for who asks before other tasks have their turn: less than a millisecond's work."""
 PER_FLUSH: Final = 200
 """Records written at once: building them takes time from calls that run meanwhile."""
+
+
+@attrs.frozen
+class LostCalls:
+    """What one who follows calls is told who reads too slowly."""
+
+    lost: int
+    """How many calls he was not told of."""
 
 
 class History(Protocol):
@@ -48,10 +61,17 @@ class CallRecords:
         """The last one that the task has dealt with."""
         self._parked: trio.Event | None = None
         """Set to wake the task, which has nothing to do."""
+        self.listeners: Sequence[Callable[[Call], None]] = ()
+        """What is told of each call that is over; never waits, never raises."""
+        self.over: Bus[Call | LostCalls] = Bus(LostCalls)
+        """Where those who follow calls hear of each that is over."""
 
     def add(self, call: Call) -> None:
         """Keep a call that is over; once for each."""
         self._ring.append(call)
+        for tell in self.listeners:
+            tell(call)
+        self.over.publish(call)
         if self._parked is not None:
             self._parked.set()
             self._parked = None
@@ -63,10 +83,6 @@ class CallRecords:
     def find(self, call_id: str) -> CallRecord | None:
         """Return the record of one call, if it is still here."""
         return next((record_of(call) for call in self if call.id == call_id), None)
-
-    def newest(self, query: CallQuery) -> list[CallRecord]:
-        """Return what is here of what is asked for."""
-        return select(query, self)
 
     @asynccontextmanager
     async def flushing(self, history: History) -> AsyncIterator[None]:
@@ -114,10 +130,25 @@ def worth_keeping(calls: list[Call]) -> list[Call]:
     )
 
 
-def select(query: CallQuery, calls: Iterable[Call]) -> list[CallRecord]:
-    """Return the records of those calls that are asked for, newest first."""
-    records = (record_of(call) for call in calls if query.fn_id in ("", call.pool.version.fn.id))
-    return heapq.nlargest(query.limit, filter(query.matches, records), key=lambda record: record.id)
+async def select(query: CallQuery, calls: Iterable[Call]) -> list[CallRecord]:
+    """Return the records of those of `calls` that are asked for, newest first; other tasks run meanwhile.
+
+    Only of those are there records: making one takes as long as looking at dozens of calls.
+    """
+    found = sorted(filter(query.matches, calls), key=attrgetter("id"), reverse=True)[: query.limit]
+    records: list[CallRecord] = []
+    for call in found:
+        if len(records) % AT_ONCE == 0:
+            await trio.lowlevel.checkpoint()
+        records.append(record_of(call))
+    return records
+
+
+def asked_for(query: CallQuery, call: Call | LostCalls) -> CallRecord | LostCalls | None:
+    """Return what one who follows such calls is told of this one; None for nothing."""
+    if isinstance(call, LostCalls):
+        return call
+    return record_of(call) if query.matches(call) else None
 
 
 def record_of(call: Call) -> CallRecord:

@@ -1,6 +1,6 @@
-"""What tests of plugins import: the conformance kits for drivers and codecs, and what they stand on.
+"""What tests of plugins and of functions import: conformance kits, what they stand on, and a real daemon.
 
-It needs pytest, which the daemon does not: `pip install fnd[testing]`.
+It needs pytest, which the daemon does not: `pip install fnd[testing]`. For fixtures, `fnd.testing.pytest_plugin`.
 """
 
 import pytest
@@ -15,6 +15,7 @@ _WITH_ASSERTIONS = (
     "codec_open",
     "codec_stage",
     "codec_tests",
+    "daemon",
     "driver_container",
     "driver_images",
     "driver_launcher",
@@ -30,6 +31,7 @@ from fnd.testing.checkpoints import at_step, cancelled_at_every_step  # noqa: E4
 from fnd.testing.codec import CodecConformance  # noqa: E402
 from fnd.testing.codec_stage import Function, Wire  # noqa: E402
 from fnd.testing.codec_tests import Call  # noqa: E402
+from fnd.testing.daemon import Deployed, RunningDaemon, running_daemon  # noqa: E402
 from fnd.testing.driver import DriverConformance  # noqa: E402
 from fnd.testing.leavings import no_child_left, no_descriptor_left  # noqa: E402
 from fnd.testing.roles import Role  # noqa: E402
@@ -37,12 +39,15 @@ from fnd.testing.roles import Role  # noqa: E402
 __all__ = [
     "Call",
     "CodecConformance",
+    "Deployed",
     "DriverConformance",
     "Function",
     "Role",
+    "RunningDaemon",
     "Wire",
     "at_step",
     "cancelled_at_every_step",
     "no_child_left",
     "no_descriptor_left",
+    "running_daemon",
 ]

@@ -15,7 +15,17 @@ from fnd.errors import FunctionFailed, StoreUnavailable
 from fnd.ids import new_id
 from fnd.model import CallQuery, CallRecord
 from fnd.runtime.call import Call
-from fnd.runtime.call_records import FLUSH_SECONDS, PER_FLUSH, CallRecords, record_of, worth_keeping
+from fnd.runtime.call_records import (
+    AT_ONCE,
+    FLUSH_SECONDS,
+    PER_FLUSH,
+    CallRecords,
+    LostCalls,
+    asked_for,
+    record_of,
+    select,
+    worth_keeping,
+)
 from fnd.runtime.events import EventBus
 from fnd.runtime.pool import FunctionPool, PoolTimeouts
 from fnd_mock.codec import MockCodec
@@ -52,22 +62,67 @@ def over(records: CallRecords, run: float = 0.1, **fields: Any) -> Call:
     return call
 
 
-def test_the_last_ones_are_kept_newest_first() -> None:
+async def newest(records: CallRecords, query: CallQuery = ALL) -> list[str]:
+    return [record.id for record in await select(query, records)]
+
+
+async def test_the_last_ones_are_kept_newest_first() -> None:
     records = CallRecords(3)
     calls = [over(records) for _ in range(5)]
-    assert [record.id for record in records.newest(ALL)] == [call.id for call in reversed(calls[2:])]
-    assert [record.id for record in records.newest(CallQuery(limit=1))] == [calls[4].id]
+    assert await newest(records) == [call.id for call in reversed(calls[2:])]
+    assert await newest(records, CallQuery(limit=1)) == [calls[4].id]
     assert records.find(calls[1].id) is None
     assert records.find(calls[2].id) == record_of(calls[2])
 
 
-def test_the_newest_are_those_that_came_last_not_those_that_ended_last() -> None:
+async def test_the_newest_are_those_that_came_last_not_those_that_ended_last() -> None:
     records = CallRecords(3)
     first = Call(new_id(), FunctionPool(version(), MockDriver(), MockCodec(), PoolTimeouts(), EventBus(), records), 1.0)
     second = over(records)
     first.answered_at = 2.0
     records.add(first)
-    assert [record.id for record in records.newest(ALL)] == [second.id, first.id]
+    assert await newest(records) == [second.id, first.id]
+
+
+async def test_records_are_made_of_no_calls_but_those_that_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Call] = []
+
+    def make(call: Call) -> CallRecord:
+        made.append(call)
+        return record_of(call)
+
+    monkeypatch.setattr("fnd.runtime.call_records.record_of", make)
+    records = CallRecords(1000)
+    calls = [over(records, error="Timed out" if number % 100 == 0 else "") for number in range(1000)]
+    await select(CallQuery(limit=3, failed=True), records)
+    assert made == [calls[900], calls[800], calls[700]]
+    made.clear()
+    for query in (
+        CallQuery(limit=3, slower=1.0),
+        CallQuery(limit=3, app_id="other"),
+        CallQuery(limit=3, fn_id="other"),
+    ):
+        assert await select(query, records) == []
+    assert made == []
+
+
+async def test_other_tasks_have_their_turn_while_many_records_are_made() -> None:
+    turns = 0
+
+    async def another() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    records = CallRecords(1000)
+    for _ in range(1000):
+        over(records)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        assert len(await select(ALL, records)) == 1000
+        nursery.cancel_scope.cancel()
+    assert turns > 500 / AT_ONCE
 
 
 def test_a_record_tells_how_long_each_part_took() -> None:
@@ -163,7 +218,7 @@ async def test_what_the_ring_has_overwritten_is_not_written(autojump_clock: Mock
 async def test_without_a_ring_nothing_is_kept(autojump_clock: MockClock) -> None:
     async with flushing(keep=0) as (records, history):
         over(records)
-        assert records.newest(ALL) == []
+        assert await newest(records) == []
         await trio.sleep(10)
     assert history.groups == []
 
@@ -179,12 +234,14 @@ def test_of_too_many_those_that_failed_were_cold_or_slowest_are_written() -> Non
     assert set(kept[2:]) == set(ordinary[102:])
 
 
-def test_an_error_that_no_store_could_take_is_told_so_that_one_can() -> None:
-    records = CallRecords(1)
-    over(records).failed(FunctionFailed("no file \udcff here"))
-    (record,) = records.newest(ALL)
-    assert record.error == "no file \\udcff here"
-    assert record.error.encode()
+async def test_an_error_that_no_store_could_take_is_told_so_that_one_can_in_record_and_event() -> None:
+    records, events = CallRecords(1), EventBus()
+    pool = FunctionPool(version(), MockDriver(), MockCodec(), PoolTimeouts(), events, records)
+    with events.subscribe() as told:
+        Call(new_id(), pool, 10.0).failed(FunctionFailed("no file \udcff here"))
+        event = await anext(told)
+    (record,) = await select(ALL, records)
+    assert record.error == event.fields["error"] == "no file \\udcff here"
 
 
 async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> None:
@@ -193,3 +250,22 @@ async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> Non
     with pytest.raises(FunctionFailed):
         await call.wait()
     assert call._error is None
+
+
+async def test_who_follows_is_told_of_each_call_as_it_ends_and_how_many_were_lost() -> None:
+    records = CallRecords(10)
+    over(records)
+    with records.over.subscribe(capacity=2) as following:
+        calls = [over(records) for _ in range(5)]
+        assert [await following.__anext__() for _ in range(3)] == [*calls[:2], LostCalls(3)]
+
+
+def test_who_follows_some_is_told_of_no_others() -> None:
+    records = CallRecords(10)
+    call = over(records, error="it failed")
+    fn = call.pool.version.fn
+    assert asked_for(CallQuery(limit=0, fn_id=fn.id, failed=True), call) == record_of(call)
+    assert asked_for(CallQuery(limit=0, fn_id="another"), call) is None
+    assert asked_for(CallQuery(limit=0, failed=True), over(records)) is None
+    assert asked_for(CallQuery(limit=0, slower=1), call) is None
+    assert asked_for(CallQuery(limit=0, fn_id="another"), LostCalls(3)) == LostCalls(3)
