@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import attrs
 import pluggy
@@ -50,6 +50,7 @@ __all__ = [
     "CallResponse",
     "Codec",
     "CodecContext",
+    "ConcurrentCodec",
     "ConfigurationError",
     "Container",
     "ContainerFailed",
@@ -126,6 +127,8 @@ class ContainerSpec:
     cpu: int
     """Thousandths of a core that everything in it gets at most; 0 is no limit. Reserved for it, so not to be shared out
     otherwise, but a driver that cannot enforce it says so in `protection` and starts the container all the same."""
+    concurrency: int = 1
+    """Calls that it may be given at once."""
     link: Link
     environment: Callable[[str], Mapping[str, str]]
     """The environment, given the directory for the socket as the container will see it; may be called in any thread.
@@ -345,11 +348,14 @@ class CallResponse(Protocol):
 
 
 class Session(Protocol):
-    """A codec's conversation with one ready container, one call at a time."""
+    """A codec's conversation with one ready container, one call at a time, or several with a ConcurrentCodec."""
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may follow: not during one, nor after one cut short or outside the protocol."""
+        """Whether another exchange may follow: not during one, nor after one cut short or outside the protocol.
+
+        With several at once, whether another may beside those that go on; False ends the container under them.
+        """
 
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Send the call, return its answer as soon as its headers are there.
@@ -380,6 +386,19 @@ class Codec(Protocol):
 
         Raises ContainerFailed.
         """
+
+
+@runtime_checkable
+class ConcurrentCodec(Codec, Protocol):
+    """A codec, `hot`, whose sessions serve several calls at once where a fn's `concurrency` asks for it.
+
+    Each call's `exchange` then runs in a task of its own, beside the others', and as the session is left (the container
+    ends) those in progress raise FunctionResponseLost.
+    """
+
+    @property
+    def concurrency(self) -> int:
+        """How many at most. `spec.concurrency` of a container says how many it will be."""
 
 
 class SocketWatcher(Protocol):

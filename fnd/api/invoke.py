@@ -118,6 +118,11 @@ class Invocation:
                 rest = connection.respond_at_once(call.status, headers, response.first, call.header_lines())
             else:
                 await _stream(connection, response, call.status, headers, call.header_lines())
+        except errors.FunctionResponseLost as error:
+            raise container.loss(error) from error
+        except trio.Cancelled:
+            call.cut_short = True
+            raise
         finally:
             self._agent.release(call, container)
         if rest:

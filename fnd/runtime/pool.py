@@ -111,6 +111,7 @@ class FunctionPool:
             image=fn.image,
             memory=fn.memory,
             cpu=fn.cpu,
+            concurrency=fn.concurrency,
             link=self.codec.link,
             environment=self._full_environment,
             log=log,
