@@ -11,12 +11,10 @@ import math
 import os
 import resource
 import signal
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import trio
 
@@ -24,12 +22,14 @@ from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
 from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
+from fnd.api.lambda_invoke import LambdaInvocation
 from fnd.api.services import Services
 from fnd.catalog import Catalog
+from fnd.clearing import clear, clear_spool, driver_context, make_runtime_directory, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.errors import ConfigurationError, FndError
-from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
+from fnd.hookspecs import CodecContext, Driver, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
@@ -43,12 +43,16 @@ from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.pressure import watching_pressure
 from fnd.runtime.socket_watcher import watching_sockets
 from fnd.store import CallHistory, StoreHealth, open_store
+from fnd.store.lock import directory_held
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
 
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
+
+_CONNECTIONS_SHARE = 0.75
+"""Of the file descriptors that the daemon may have, connections take no more: containers need some, too."""
 
 _log = get_logger(__name__)
 
@@ -141,7 +145,7 @@ class Daemon:
     async def run(self) -> None:
         """Live, from start to stop."""
         _raise_descriptor_limit()
-        _make_directory(self.settings.runtime_directory)
+        make_runtime_directory(self.settings.runtime_directory)
         # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
         # comes while it cleans up does not keep it from that.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -194,9 +198,11 @@ class Daemon:
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            stack.callback(_remove_empty_directories, settings.runtime_directory)
+            stack.callback(remove_empty_directories, settings.runtime_directory)
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
+            # Before anything is cleared there: it would be another daemon's.
+            stack.enter_context(directory_held(settings.runtime_directory))
             store.on_health = self._tell_store_health
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
@@ -206,14 +212,16 @@ class Daemon:
             await enter(records.flushing(history))
             watcher = await enter(watching_sockets())
             plugins = PluginManager()
-            drivers = plugins.drivers(self._driver_context)
+            drivers = plugins.drivers(partial(driver_context, settings))
             codecs = plugins.codecs(partial(self._codec_context, watcher))
             _check_default_driver(settings.default_driver, drivers)
             for scheme, driver in drivers.items():
                 await enter(driver.running())
-                left = await driver.clear()
-                if left:
-                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=left)
+                cleared = await clear(scheme, driver)
+                if cleared.containers:
+                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=cleared.containers)
+                if cleared.error:
+                    _log.warning("what an earlier daemon left cannot be cleared", driver=scheme, error=cleared.error)
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -245,11 +253,12 @@ class Daemon:
                 records=records,
                 history=history,
             )
-            await trio.to_thread.run_sync(services.builder.clear)
+            await trio.to_thread.run_sync(clear_spool, settings.data_directory)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
-            handler = Doors(Invocation(agent, catalog), management, token)
+            invocation = Invocation(agent, catalog)
+            handler = Doors(invocation, LambdaInvocation(invocation, agent, catalog), management, token)
             opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))
@@ -279,14 +288,6 @@ class Daemon:
                     _log.error("settings not reloaded", error=error.message)
             else:
                 self.stop()
-
-    def _driver_context(self, plugin: str) -> DriverContext:
-        settings = self.settings
-        return DriverContext(
-            data_directory=settings.data_directory / plugin,
-            runtime_directory=settings.runtime_directory / plugin,
-            settings=settings.plugins.get(plugin, {}),
-        )
 
     def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
         settings = self.settings
@@ -336,7 +337,7 @@ def _server_limits(settings: Settings) -> ServerLimits:
         read_timeout=settings.read_timeout,
         idle_timeout=settings.idle_timeout,
         write_timeout=settings.write_timeout,
-        max_connections=settings.max_connections,
+        max_connections=min(settings.max_connections, max(1, int(_CONNECTIONS_SHARE * _descriptor_limit()))),
     )
 
 
@@ -352,21 +353,5 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _remove_empty_directories(path: Path) -> None:
-    """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
-    for directory in path.iterdir() if path.is_dir() else ():
-        with suppress(OSError):
-            directory.rmdir()
-
-
-def _make_directory(path: Path) -> None:
-    """Make the runtime directory, for this user alone. Raises ConfigurationError if it is somebody else's."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")
+def _descriptor_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -205,10 +205,17 @@ class Draining(APIError):
 
 
 class FunctionError(APIError):
-    """The function, not fnd and not the caller, failed this call."""
+    """The function, not fnd and not the caller, failed this call.
+
+    `payload` is what the function itself says of that, if it does: JSON for who asked in a way that has room for it.
+    """
 
     status = 502
     default_message = "function failed"
+
+    def __init__(self, message: str | None = None, *, payload: bytes = b"") -> None:
+        super().__init__(message)
+        self.payload = payload
 
 
 class ContainerEnded(FunctionError):
@@ -296,7 +303,7 @@ class StoreTooNew(FndError):
 
 
 class AlreadyRunning(FndError):
-    """Another daemon holds the same data directory or control socket."""
+    """Another daemon holds the same data directory, runtime directory or control socket."""
 
 
 class BuildFailed(FndError):

@@ -3,12 +3,14 @@
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
 return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
 of the rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks
-together. Nothing else of fnd is theirs.
+together, HTTP as functions speak it. Nothing else of fnd is theirs.
 """
 
 from __future__ import annotations
 
 import enum
+import functools
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
@@ -28,16 +30,25 @@ from fnd.bundle import (
     read_function_file,
 )
 from fnd.errors import (
+    APIError,
+    BadRequest,
+    BodyTooLarge,
     BuildFailed,
     ConfigurationError,
     ContainerFailed,
+    FunctionBodyTooLarge,
     FunctionError,
     FunctionFailed,
+    FunctionHeadersTooLarge,
     FunctionResponseLost,
     FunctionTimedOut,
     ImageUnusable,
     InvalidFunctionResponse,
+    InvalidJSON,
 )
+from fnd.http import wire
+from fnd.http.client import ClientConnection
+from fnd.http.responses import ClientResponse, ResponseReader
 from fnd.tasks import KeyedLock, surrounding_nursery
 
 __all__ = [
@@ -45,9 +56,14 @@ __all__ = [
     "MAX_FILE_SIZE",
     "NOT_BUNDLED",
     "PROJECT",
+    "APIError",
+    "BadRequest",
+    "BodyTooLarge",
     "BuildFailed",
     "CallRequest",
     "CallResponse",
+    "ClientConnection",
+    "ClientResponse",
     "Codec",
     "CodecContext",
     "ConcurrentCodec",
@@ -58,19 +74,25 @@ __all__ = [
     "Driver",
     "DriverContext",
     "Exit",
+    "FunctionBodyTooLarge",
     "FunctionError",
     "FunctionFailed",
     "FunctionFile",
+    "FunctionHeadersTooLarge",
     "FunctionResponseLost",
     "FunctionTimedOut",
     "Hooks",
     "ImageUnusable",
     "InvalidFunctionResponse",
+    "InvalidJSON",
     "KeyedLock",
+    "Launching",
     "Link",
     "LogSink",
+    "PerCallCodec",
     "Protection",
     "RequestBody",
+    "ResponseReader",
     "Session",
     "SocketWatcher",
     "Streams",
@@ -81,6 +103,7 @@ __all__ = [
     "plugin_settings",
     "read_function_file",
     "surrounding_nursery",
+    "wire",
 ]
 
 PROJECT: Final = "fnd"
@@ -105,6 +128,8 @@ class LogSink(Protocol):
 
     def __call__(self, stream: str, data: bytes, /) -> None:
         """Take `data` as read from `stream`, "stdout" or "stderr"; never empty, and lines may be cut anywhere.
+
+        From a codec, on "fnd": what it has to say itself, one line without its end.
 
         Called in the thread that runs trio, with all of a stream in its order, and no more once `start` is left.
         """
@@ -137,6 +162,11 @@ class ContainerSpec:
     The start fails (ContainerFailed) if no process can have such variables: a name empty or with "=", a NUL; drivers
     take them from `variables`, which sees to that."""
     log: LogSink
+    launcher: str = ""
+    """The source of a program that is run in the image's or the function's command's place and given it as arguments,
+    `python3 -I -S -c LAUNCHER COMMAND…`, with all else as for the command itself; "" for none. It becomes the command.
+
+    A driver finds a Python for it, of version 3.6 or later, wherever its containers can run one."""
 
     def variables(self, socket_directory: str) -> dict[str, str]:
         """Return its environment, given that directory. Raises ContainerFailed if no process can have it."""
@@ -174,6 +204,9 @@ class Streams(Protocol):
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Read from standard output; b"" at its end, and ever after. Cancelled: nothing is lost."""
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already; b"" at its end. Raises trio.WouldBlock if nothing is."""
 
 
 class Container(Protocol):
@@ -251,7 +284,9 @@ class Driver(Protocol):
     async def clear(self) -> int:
         """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers.
 
-        What daemons with other runtime directories have is left alone. Cancelled: the next call removes the rest.
+        What daemons with other runtime directories have is left alone. Called when a daemon starts, and by `fnd doctor
+        --clean`. Raises ContainerFailed, which says why, if something may be left. Cancelled or failed: the next call
+        removes the rest.
         """
 
     async def prepare(self, image: str) -> None:
@@ -282,8 +317,13 @@ class Driver(Protocol):
 # Codecs: who speaks with containers.
 
 
+@functools.lru_cache(maxsize=64)
+def _second_text(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
 class RequestBody(Protocol):
-    """A call's body. `first` is what is at hand; `complete` says that it is all."""
+    """A call's body. `first` is what is at hand, once: taking it may empty it. `complete` says that it is all."""
 
     @property
     def first(self) -> bytes: ...
@@ -324,9 +364,15 @@ class CallRequest:
         host = next((value for name, value in self.headers if name.lower() == b"host"), b"localhost")
         return f"http://{host.decode('latin-1')}{target}"
 
+    @property
+    def deadline_text(self) -> str:
+        """The deadline in RFC 3339, with milliseconds."""
+        second = int(self.deadline)
+        return f"{_second_text(second)}.{int((self.deadline - second) * 1000):03d}Z"
+
 
 class CallResponse(Protocol):
-    """A function's answer to one call. `first` is what is at hand of the body; `complete` says that it is all."""
+    """A function's answer to one call. `first` is what is at hand of the body, taken once; `complete`: it is all."""
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -401,6 +447,26 @@ class ConcurrentCodec(Codec, Protocol):
         """How many at most. `spec.concurrency` of a container says how many it will be."""
 
 
+@runtime_checkable
+class Launching(Protocol):
+    """What a codec is besides, if its containers must do something before the function's own program starts."""
+
+    @property
+    def launcher(self) -> str:
+        """The source of a program for the `launcher` of its containers' specs."""
+
+
+@runtime_checkable
+class PerCallCodec(Codec, Protocol):
+    """A codec, not `hot`, that tells a container of its one call through its environment.
+
+    So its containers start when their call has come. Waiting for that, all that a container has is what it reserves.
+    """
+
+    def call_environment(self, request: CallRequest) -> Mapping[str, str]:
+        """What the container finds in its environment of its call, over all else."""
+
+
 class SocketWatcher(Protocol):
     """Waits for a name to appear in a directory, with one inotify instance for the whole daemon."""
 
@@ -428,5 +494,5 @@ class Hooks:
         """Offer a driver; called once at start."""
 
     @hookspec
-    def fnd_codec(self, context: CodecContext) -> Codec | None:
-        """Offer a codec; called once at start."""
+    def fnd_codec(self, context: CodecContext) -> Codec | Sequence[Codec] | None:
+        """Offer a codec, or several; called once at start."""

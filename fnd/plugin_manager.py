@@ -5,7 +5,7 @@ fnd's own drivers and plugins come the same way as anybody's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import pluggy
@@ -55,11 +55,11 @@ class PluginManager:
         for name, plugin in self._manager.list_name_plugin():
             others = [other for other in self._manager.get_plugins() if other is not plugin]
             hook = self._manager.subset_hook_caller(hook_name, remove_plugins=others)
-            for offered in hook(context=context(name)):
-                if key(offered) in found:
-                    raise ConfigurationError(
-                        f"the plugins {by_whom[key(offered)]!r} and {name!r} both offer {key(offered)!r}: uninstall one"
-                    )
-                found[key(offered)] = offered
-                by_whom[key(offered)] = name
+            for answer in hook(context=context(name)):
+                for offered in answer if isinstance(answer, Sequence) else [answer]:
+                    if key(offered) in found:
+                        both = f"the plugins {by_whom[key(offered)]!r} and {name!r}"
+                        raise ConfigurationError(f"{both} both offer {key(offered)!r}: uninstall one")
+                    found[key(offered)] = offered
+                    by_whom[key(offered)] = name
         return found

@@ -16,7 +16,7 @@ import trio
 from fnd import errors
 from fnd.catalog import FnVersion
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.hookspecs import CallRequest, CallResponse
+from fnd.hookspecs import CallRequest, CallResponse, Codec
 from fnd.ids import new_id
 from fnd.model import App, Fn
 from fnd.runtime.agent import Agent, running_agent
@@ -126,11 +126,12 @@ async def stage(
     pause: float = inf,
     keep_alive: KeepAlive = KeepAlive.FIXED,
     max_pools: int = 10_000,
-    hot: bool = True,
+    codec: Codec | None = None,
+    driver: MockDriver | None = None,
 ) -> AsyncIterator[Stage]:
     """Run an agent on a machine of so many MiB; at the end it is cancelled, and nothing may be left."""
     dispatch = Dispatch(Limits(memory=memory, cores=cores, max_pools=max_pools))
-    driver = MockDriver()
+    driver = driver or MockDriver()
     events = EventBus()
     records = CallRecords(1000)
     logs = FunctionLogs(Path("/nowhere"))  # keeps what it is given in memory: nobody runs its writer
@@ -139,7 +140,7 @@ async def stage(
         async with running_agent(
             dispatch,
             drivers={"mock": driver},
-            codecs={"mock": MockCodec() if hot else ColdCodec()},
+            codecs={"mock": codec or MockCodec()},
             default_driver="mock",
             keep_alive=keep_alive,
             timeouts=PoolTimeouts(start=start_timeout, image=60.0, pause=pause),

@@ -8,9 +8,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import shutil
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,8 @@ import trio
 from fnd.hookspecs import ContainerFailed, ContainerSpec, Exit, ImageUnusable, Link, Streams
 from fnd_docker.attachment import Attachment, attached
 from fnd_docker.bodies import container_body, container_name, engine_image
-from fnd_docker.engine import Engine, EngineError, EngineUnavailable
+from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, Books, remove_directory
+from fnd_docker.engine import Engine, EngineError, EngineUnavailable, EngineUnreachable
 from fnd_docker.frames import BadFrame, Frames
 from fnd_docker.settings import DockerSettings
 
@@ -37,8 +37,6 @@ STEER_TRIES: Final = 3
 """How often a container is to be paused or resumed: on a busy machine runc may give up too soon."""
 STREAM_BUFFER: Final = 65536
 """Bytes of a container's standard output that may be there unread, or a little more."""
-FIRST_RETRY: Final = 0.1
-LONGEST_RETRY: Final = 10.0
 
 _SOCKETS: Final = "iofs"
 
@@ -57,6 +55,7 @@ class Workshop:
     limiter: trio.CapacityLimiter
     nursery: trio.Nursery
     """Where the tasks of containers run, each ended by its container's end."""
+    books: Books
 
 
 class DockerContainer:
@@ -289,6 +288,15 @@ class _Streams:
         await trio.lowlevel.checkpoint()
         while not self._unread and not self._whole:
             await self._news.wait()
+        return self._take(max_bytes)
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already; b"" at its end. Raises trio.WouldBlock if nothing is."""
+        if not self._unread and not self._whole:
+            raise trio.WouldBlock
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int) -> bytes:
         part = bytes(self._unread[:max_bytes])
         del self._unread[:max_bytes]
         if not self.full:
@@ -343,9 +351,14 @@ async def open_container(workshop: Workshop, spec: ContainerSpec, *, network: bo
     in_thread = partial(trio.to_thread.run_sync, limiter=workshop.limiter)
     directory = workshop.runtime_directory / spec.container_id
     gone = False
+    workshop.books.wanted.add(spec.container_id)
     try:
         await in_thread(partial(_make_directories, directory, workshop.settings.user))
-        await _create(workshop, spec, network)
+        try:
+            await _create(workshop, spec, network)
+        except EngineUnreachable:
+            gone = True  # it was not even asked
+            raise
         async with _started(workshop, spec) as container:
             workshop.nursery.start_soon(container.attend)
             try:
@@ -357,8 +370,11 @@ async def open_container(workshop: Workshop, spec: ContainerSpec, *, network: bo
                     await container.leave()
     finally:
         with trio.CancelScope(shield=True):
-            if gone or await _remove(workshop, spec):
-                await in_thread(partial(shutil.rmtree, directory, ignore_errors=True))
+            gone = gone or await _remove(workshop, spec)
+            gone = gone and await in_thread(partial(remove_directory, directory))
+            workshop.books.wanted.discard(spec.container_id)
+            if not gone:
+                workshop.books.doubt()
 
 
 def _open_process(pid: int, container: str) -> int | None:
@@ -397,8 +413,9 @@ def _make_directories(directory: Path, user: str) -> None:
 
 async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> None:
     sockets = sockets_of(workshop, spec)
-    body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network)
     try:
+        command = await _command(workshop, spec) if spec.launcher else ()
+        body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network, command=command)
         with trio.CancelScope(shield=True):
             await workshop.engine.request(
                 "POST", "/containers/create", body=body, time=CREATE_TIME, name=container_name(spec.container_id)
@@ -407,7 +424,14 @@ async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> Non
         if error.status == 404:
             raise ImageUnusable(f"Docker Engine has no image {engine_image(spec.image)}: {error.message}") from error
         raise _failed("create", error) from error
+    workshop.books.answered()
     await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _command(workshop: Workshop, spec: ContainerSpec) -> Sequence[str]:
+    """Return what the image starts. Raises EngineError."""
+    found = await workshop.engine.request("GET", f"/images/{engine_image(spec.image)}/json")
+    return [*(found["Config"].get("Entrypoint") or ()), *(found["Config"].get("Cmd") or ())]
 
 
 @asynccontextmanager
@@ -430,10 +454,10 @@ async def _remove(workshop: Workshop, spec: ContainerSpec) -> bool:
         if error.status == 404:
             return True
         if error.status != 409:  # 409: it is being removed already
-            _log.error("container %s could not be removed: %s", spec.container_id, error.message)
+            _log.error("container %s could not be removed and will be later: %s", spec.container_id, error.message)
             return False
     except EngineUnavailable as error:
-        _log.error("container %s could not be removed, the next start will: %s", spec.container_id, error)
+        _log.error("container %s could not be removed and will be later: %s", spec.container_id, error)
         return False
     return True
 

@@ -78,7 +78,10 @@ class DockerDriver:
         )
 
     async def clear(self) -> int:
-        """Remove containers and directories that an earlier daemon left behind; return how many containers."""
+        """Remove containers and directories that an earlier daemon left behind; return how many containers.
+
+        Raises ContainerFailed if that cannot be done, for want of an engine above all.
+        """
         return 0 if self._opened is None else await self._opened.clear()
 
     async def prepare(self, image: str) -> None:

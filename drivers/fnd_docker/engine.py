@@ -36,6 +36,10 @@ class EngineUnavailable(ContainerFailed):
     """The engine does not answer, or not in a way that is understood; the message says what to do."""
 
 
+class EngineUnreachable(EngineUnavailable):
+    """There was no connection to ask on: nothing of what was to be asked has been done."""
+
+
 class EngineError(Exception):
     """The engine answered that it would not or could not."""
 
@@ -164,7 +168,8 @@ class Engine:
 
     def _unavailable(self, error: BaseException) -> EngineUnavailable:
         why = str(error) or type(error).__name__
-        return EngineUnavailable(
+        kind = EngineUnreachable if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else EngineUnavailable
+        return kind(
             f"Docker Engine does not answer at {self.host} ({why}): start it, or name another with plugins.docker.host"
         )
 

@@ -21,6 +21,7 @@ from litestar.types import Receive
 from fnd.api.ndjson import Emit, LineStream, Producer
 from fnd.api.source_archive import LIMITS, ArchiveLimits, unpack
 from fnd.bundle import FUNCTION_FILE_NAMES
+from fnd.clearing import SPOOL
 from fnd.errors import BadRequest, BodyTooLarge, CallerGone, FndError, InternalError
 from fnd.hookspecs import Driver
 from fnd.log import get_logger
@@ -59,13 +60,9 @@ class Builder:
     """Takes uploads, `MAX_BUILDS` at once."""
 
     def __init__(self, data_directory: Path, limits: ArchiveLimits = LIMITS) -> None:
-        self._spool = data_directory / "spool"
+        self._spool = data_directory / SPOOL
         self._limits = limits
         self._builds = trio.CapacityLimiter(MAX_BUILDS)
-
-    def clear(self) -> None:
-        """Remove what a killed daemon left in the spool. Blocks; for the start, before the first build."""
-        shutil.rmtree(self._spool, ignore_errors=True)
 
     def build(self, driver: Driver) -> LineStream:
         """Return the answer to a request whose body is the tar of a function's directory."""

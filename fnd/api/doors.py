@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from fnd import errors
 from fnd.api.invoke import INVOKE_PREFIX, TRIGGER_PREFIX, Invocation
+from fnd.api.lambda_invoke import FUNCTIONS_PREFIX, LambdaInvocation
 
 if TYPE_CHECKING:
     from fnd.http.asgi import ASGIBridge
@@ -28,8 +29,15 @@ PUBLIC: Final = "public"
 class Doors:
     """The handler of every request. `management_token` "" means that management is for the control socket only."""
 
-    def __init__(self, invocation: Invocation, management: ASGIBridge, management_token: str) -> None:
+    def __init__(
+        self,
+        invocation: Invocation,
+        lambda_invocation: LambdaInvocation,
+        management: ASGIBridge,
+        management_token: str,
+    ) -> None:
         self._invocation = invocation
+        self._lambda_invocation = lambda_invocation
         self._management = management
         self._expected = f"Bearer {management_token}".encode() if management_token else b""
 
@@ -42,6 +50,8 @@ class Doors:
             return self._invocation.invoke(connection, request)
         if target.startswith(TRIGGER_PREFIX):
             return self._invocation.trigger(connection, request)
+        if target.startswith(FUNCTIONS_PREFIX):
+            return self._lambda_invocation(connection, request)
         self._admit(connection, request)
         return self._management(connection, request)
 

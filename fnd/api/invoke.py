@@ -58,7 +58,7 @@ class Invocation:
         version = self._catalog.fn(fn_id.decode("latin-1"))
         if version is None:
             raise errors.FnNotFound
-        return self._call(connection, request, self._agent.pool(version), through_trigger=False)
+        return self.call(connection, request, self._agent.pool(version))
 
     def trigger(self, connection: Connection, request: Request) -> Awaitable[None]:
         """Answer `/t/{app}/{source}`: with the status and the headers that the function chose.
@@ -72,13 +72,23 @@ class Invocation:
             if self._catalog.app_named(_unquote(app_name)) is None:
                 raise errors.AppNotFound
             raise errors.TriggerNotFound
-        return self._call(connection, request, self._agent.pool(match.version), through_trigger=True)
+        return self.call(connection, request, self._agent.pool(match.version), through_trigger=True)
 
-    async def _call(
-        self, connection: Connection, request: Request, pool: FunctionPool, *, through_trigger: bool
+    async def call(
+        self,
+        connection: Connection,
+        request: Request,
+        pool: FunctionPool,
+        *,
+        through_trigger: bool = False,
+        made: type[Call] = Call,
     ) -> None:
+        """Have the function answer the request, by a call of the class `made`.
+
+        Raises APIError for the connection to answer.
+        """
         now = self._agent.now()
-        call = Call(new_id(), pool, now)
+        call = made(new_id(), pool, now)
         connection.about = call
         if not request.complete:
             await request.buffer(_HELD_WHOLE)

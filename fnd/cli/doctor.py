@@ -1,10 +1,11 @@
-"""`fnd doctor`: whether this machine has what fnd needs, with or without a daemon running."""
+"""`fnd doctor`: whether this machine has what fnd needs, with or without a daemon, and what a dead one left on it."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from rich.console import Group
 from rich.text import Text
 
 from fnd.cli.client import Daemon
-from fnd.cli.control_socket import control_path
+from fnd.cli.control_socket import CONTROL_SOCKET, control_path
 from fnd.cli.exits import ExitCode, NotReachable
 from fnd.cli.options import config_file_option
 from fnd.cli.output import JSON, output_option, protection, stdout, table, write_json
@@ -21,6 +22,7 @@ from fnd.errors import FndError
 
 if TYPE_CHECKING:
     from fnd.checks import Check, DriverStatus
+    from fnd.clearing import Cleaning
     from fnd.config import Settings
     from fnd.hookspecs import Driver
 
@@ -29,21 +31,41 @@ _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
 @click.command
 @config_file_option
+@click.option("--data", "data_directory", metavar="DIRECTORY", help="The daemon's data directory.")
+@click.option("--runtime-directory", metavar="DIRECTORY", help="The daemon's runtime directory.")
+@click.option("--clean", is_flag=True, help="Remove what a daemon that was killed has left.")
 @output_option
 @click.pass_context
-def doctor(ctx: click.Context, config: Path | None, output: str) -> int:
+def doctor(
+    ctx: click.Context,
+    config: Path | None,
+    data_directory: str | None,
+    runtime_directory: str | None,
+    clean: bool,
+    output: str,
+) -> int:
     """Check what this machine offers fnd, and say what to do about what is missing.
 
     A daemon that runs is asked, since it may run as another user or within limits; else this command looks for
     itself, and tries what the daemon would do. Exits with 1 if something keeps a daemon from running.
+
+    With --clean, nothing is checked: containers, processes, directories and sockets are removed that are left of a
+    daemon with the same data and runtime directories, which must not run, as its next start would remove them.
+    Exits with 1 if something may be left.
     """
-    control = control_path(ctx.find_root().obj)
+    control: Path | None = ctx.find_root().obj
+    flags = {"data_directory": data_directory, "runtime_directory": runtime_directory, "control": control}
+    if clean:
+        return _clean(flags, config, output)
+    if control is None and runtime_directory is not None:
+        control = Path(runtime_directory) / CONTROL_SOCKET
+    control = control_path(control)
     try:
         with Daemon(control) as daemon:
             diagnosis: dict[str, Any] = daemon.get("/control/doctor")
         who = f"the daemon at {control}"
     except NotReachable:
-        diagnosis = _look(config)
+        diagnosis = _look(flags, config)
         who = f"this command; no daemon answers at {control}"
     if output == JSON:
         write_json({"found_by": who, **diagnosis})
@@ -53,7 +75,37 @@ def doctor(ctx: click.Context, config: Path | None, output: str) -> int:
     return ExitCode.FAILED if problem else ExitCode.OK
 
 
-def _look(config: Path | None) -> dict[str, Any]:
+def _clean(flags: Mapping[str, Any], config: Path | None, output: str) -> int:
+    import trio
+    from litestar.serialization import encode_json
+
+    from fnd import clearing
+    from fnd.config import load_settings
+
+    cleaning = trio.run(clearing.clean, load_settings(flags, config, os.environ))
+    if output == JSON:
+        write_json(json.loads(encode_json(cleaning)))
+    else:
+        stdout().print(_cleaning_for_people(cleaning))
+    return ExitCode.FAILED if any(cleared.error for cleared in cleaning.drivers) else ExitCode.OK
+
+
+def _cleaning_for_people(cleaning: Cleaning) -> Group:
+    rows = [
+        [cleared.driver, str(cleared.containers), Text(cleared.error, "bold red")]
+        for cleared in cleaning.drivers
+        if cleared.containers or cleared.error
+    ]
+    return Group(
+        Text(f"Of a daemon with {cleaning.data_directory} and {cleaning.runtime_directory}:\n"),
+        table(["DRIVER", "CONTAINERS REMOVED", ""], rows, right=["CONTAINERS REMOVED"])
+        if rows
+        else Text("No containers were left."),
+        *(Text(f"Removed {path}") for path in cleaning.removed),
+    )
+
+
+def _look(flags: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
     """Do what the daemon would: look at the machine, and start each driver, with directories of its own."""
     import trio
     from litestar.serialization import encode_json
@@ -61,7 +113,7 @@ def _look(config: Path | None) -> dict[str, Any]:
     from fnd.checks import Diagnosis, check_machine
     from fnd.config import load_settings
 
-    settings = load_settings({}, config, os.environ)
+    settings = load_settings(flags, config, os.environ)
     checks = list(check_machine(settings.data_directory, settings.runtime_directory))
     drivers: list[DriverStatus] = []
     with tempfile.TemporaryDirectory(prefix="fnd-") as scratch:

@@ -18,7 +18,7 @@ from trio.lowlevel import wait_readable
 
 from fnd import errors
 from fnd.http import wire
-from fnd.http.answer import _DONE, _NONE, _STARTED, AnswerWriter
+from fnd.http.answer import _DONE, _NONE, _STARTED, AnswerWriter, plain_error
 from fnd.http.request import Request, RequestParser
 from fnd.log import get_logger
 
@@ -183,6 +183,7 @@ class Connection(AnswerWriter):
             self._answer = _NONE
             self._read_deadline = inf
             self.about = None
+            self.error_form = plain_error
             if not request.keep_alive:
                 self._closing = True
             if self._hung_up:

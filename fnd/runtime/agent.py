@@ -398,7 +398,7 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
     container: ContainerTask = slot.container
     return ContainerStatistics(
         id=container.id,
-        state="paused" if container.paused and not slot.in_hand else slot.state.value,
+        state="paused" if container.stands_still and not slot.in_hand else slot.state.value,
         age=now - container.launched_at,
         in_state=now - slot.since,
         calls=slot.calls,
@@ -409,8 +409,11 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
 
 
 def _rejection(reason: RejectReason, error: object) -> errors.APIError:
+    # One for each caller: a raised exception gathers a traceback.
+    if isinstance(error, errors.FunctionError):
+        return type(error)(error.message, payload=error.payload)
     if isinstance(error, errors.APIError):
-        return type(error)(error.message)  # one for each caller: a raised exception gathers a traceback
+        return type(error)(error.message)
     return _REJECTIONS.get(reason, errors.InternalError)()
 
 

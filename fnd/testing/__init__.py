@@ -11,6 +11,7 @@ _WITH_ASSERTIONS = (
     "checkpoints",
     "driver_container",
     "driver_images",
+    "driver_launcher",
     "driver_life",
     "driver_pause",
     "driver_start",

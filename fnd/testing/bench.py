@@ -173,6 +173,7 @@ class Bench:
         link: Link = Link.SOCKET,
         memory: int = 128,
         environment: Mapping[str, str] | None = None,
+        launcher: str = "",
     ) -> ContainerSpec:
         """Return the spec of a container that no other has been."""
         container_id = secrets.token_hex(13)
@@ -187,6 +188,7 @@ class Bench:
             link=Link.STREAMS if role is Role.COPIES else link,
             memory=memory,
             environment=environment or {},
+            launcher=launcher,
         )
 
     @asynccontextmanager
@@ -238,6 +240,7 @@ def container_spec(
     link: Link = Link.SOCKET,
     memory: int = 128,
     environment: Mapping[str, str],
+    launcher: str = "",
 ) -> ContainerSpec:
     """Return a spec with what the kit's programs need in their environment, and by which their processes are found."""
     return ContainerSpec(
@@ -256,6 +259,7 @@ def container_spec(
             **environment,
         },
         log=log,
+        launcher=launcher,
     )
 
 

@@ -23,7 +23,7 @@ APP: Final = "bench"
 _START_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 15.0
 _LOOK_AGAIN: Final = 0.0002
-_FND: Final = Path(sys.executable).with_name("fnd")
+FND: Final = Path(sys.executable).with_name("fnd")
 _OUTPUT_SHOWN: Final = 2000
 _FUNCTION_MOUNT: Final = "/function"
 _CONTAINER_VARIABLES: Final = frozenset(("FN_LISTENER", "FND_CONTAINER_ID", "PWD"))
@@ -201,7 +201,7 @@ class RunningDaemon:
 
     def deploy(self, source: Path) -> Deployed:
         """Put the function in `source` into service, by the command a user would type. Raises NotStarted."""
-        command = [str(_FND), "--control", str(self.control), "deploy", str(source), "--app", APP, "--create-app"]
+        command = [str(FND), "--control", str(self.control), "deploy", str(source), "--app", APP, "--create-app"]
         done = subprocess.run(
             [*command, "--output", "json"],
             env=base_environment(self._directory),
@@ -260,7 +260,7 @@ def daemon(directory: Path, **settings: str) -> Iterator[RunningDaemon]:
     directory.mkdir(parents=True, exist_ok=True)
     log = directory / "daemon.log"
     port = free_port()
-    command = [str(_FND), "serve", "--listen", f"127.0.0.1:{port}"]
+    command = [str(FND), "serve", "--listen", f"127.0.0.1:{port}"]
     command += ["--data", str(directory / "data"), "--runtime-directory", str(directory / "run")]
     environment = base_environment(directory.parent) | settings
     with listening_for_ready(directory / "notify") as (path, wait_ready):

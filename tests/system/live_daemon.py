@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -137,29 +137,51 @@ class LiveDaemon:
         return await trio.to_thread.run_sync(partial(self.process.wait, _LIMIT))
 
 
+def serve_command(directory: Path) -> list[str]:
+    """Return the command that starts a daemon in `directory`, whose configuration file is there."""
+    command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0", "--data", str(directory / "data")]
+    return [*command, "--runtime-directory", str(directory / "run"), "--config", str(directory / "fnd.toml")]
+
+
+def daemon_environment(**more: str) -> dict[str, str]:
+    """Return the environment of a daemon: this process's, without settings of fnd's."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("FND_")} | more
+
+
 @contextmanager
-def live_daemon(directory: Path | None = None, settings: str = "") -> Iterator[LiveDaemon]:
+def live_daemon(
+    directory: Path | None = None,
+    settings: str = "",
+    environment: Mapping[str, str] | None = None,
+    within: Sequence[str] = (),
+) -> Iterator[LiveDaemon]:
     """Start a daemon in `directory`, or one of its own; at the end it is stopped, and must have ended well by then.
 
-    `settings` is the content of its configuration file. `directory`'s path must be short enough for sockets.
+    `settings` is the content of its configuration file, `environment` what it has beside ours, `within` a command that
+    executes the one that follows it. `directory`'s path must be short enough for sockets.
     """
     if directory is None:
-        with tempfile.TemporaryDirectory(prefix="fnd-") as own, live_daemon(Path(own), settings) as daemon:
+        with (
+            tempfile.TemporaryDirectory(prefix="fnd-") as own,
+            live_daemon(Path(own), settings, environment, within) as daemon,
+        ):
             yield daemon
         return
     (directory / "fnd.toml").write_text(settings)
     notify = directory / "notify.sock"
     notify.unlink(missing_ok=True)
-    command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0", "--data", str(directory / "data")]
-    command += ["--runtime-directory", str(directory / "run"), "--config", str(directory / "fnd.toml")]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("FND_")}
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
         (directory / "daemon.log").open("wb") as log,
     ):
         ready.bind(str(notify))
-        environment["NOTIFY_SOCKET"] = str(notify)
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment, start_new_session=True)
+        process = subprocess.Popen(
+            [*within, *serve_command(directory)],
+            stdout=log,
+            stderr=log,
+            env=daemon_environment(**(environment or {}), NOTIFY_SOCKET=str(notify)),
+            start_new_session=True,
+        )
         try:
             _wait_until_ready(process, ready, directory)
             with Daemon(directory / "run" / "control.sock") as control:

@@ -1,4 +1,4 @@
-"""The plugin surface is one module: what comes with fnd as a driver knows nothing else of it."""
+"""The plugin surface is one module: what comes with fnd as a driver or a codec knows nothing else of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import pytest
 
 from fnd import hookspecs
 
-DRIVERS = Path(__file__).parents[2] / "drivers"
+ROOT = Path(__file__).parents[2]
+PLUGINS = sorted([*(ROOT / "drivers").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")])
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -25,8 +26,8 @@ def imported(path: Path) -> Iterator[str]:
                 pass
 
 
-@pytest.mark.parametrize("path", sorted(DRIVERS.rglob("*.py")), ids=lambda path: str(path.relative_to(DRIVERS)))
-def test_a_driver_imports_of_fnd_what_any_plugin_may(path: Path) -> None:
+@pytest.mark.parametrize("path", PLUGINS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_plugin_imports_of_fnd_what_any_may(path: Path) -> None:
     of_fnd = {module for module in imported(path) if module.partition(".")[0] == "fnd"}
     assert of_fnd <= {"fnd.hookspecs", "fnd.testing"}
 

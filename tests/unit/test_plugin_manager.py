@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def plugins() -> PluginManager:
 
 def test_fnds_own_are_found(plugins: PluginManager) -> None:
     assert {"process", "mock"} <= plugins.drivers(driver_context).keys()
-    assert {"http-stream", "mock"} <= plugins.codecs(codec_context).keys()
+    assert {"http-stream", "default", "http", "json", "mock"} <= plugins.codecs(codec_context).keys()
     assert "process" in plugins.names
 
 
@@ -80,6 +81,19 @@ def test_one_that_offers_nothing_is_no_trouble(plugins: PluginManager) -> None:
     before = plugins.drivers(driver_context).keys()
     plugins._manager.register(Plugin(""), "nothing")
     assert plugins.drivers(driver_context).keys() == before
+
+
+def test_one_may_offer_several(plugins: PluginManager) -> None:
+    class Several:
+        @hookimpl
+        def fnd_codec(self, context: CodecContext) -> Sequence[Any]:
+            return [Offered("one"), Offered("other")]
+
+    plugins._manager.register(Several(), "several")
+    assert {"one", "other", "http-stream"} <= plugins.codecs(codec_context).keys()
+    plugins._manager.register(Plugin("one"), "usurper")
+    with pytest.raises(ConfigurationError, match=r"'several' and 'usurper'|'usurper' and 'several'"):
+        plugins.codecs(codec_context)
 
 
 def test_two_that_offer_the_same_are_refused_by_name(plugins: PluginManager) -> None:

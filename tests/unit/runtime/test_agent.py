@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from functools import partial
 
 import pytest
@@ -13,9 +14,11 @@ from trio.testing import MockClock
 
 from fnd import errors
 from fnd.dispatch import KeepAlive, Slot, WaitReason
+from fnd.hookspecs import Container, Session
 from fnd.runtime.call import Call
 from fnd.runtime.events import EventKind
 from fnd.testing import at_step
+from fnd_mock.codec import MockCodec
 from tests.agent_stage import Stage, stage, version
 
 
@@ -527,6 +530,49 @@ async def test_statistics_tell_of_pools_containers_and_calls(on: Stage, autojump
         assert (pool.fn_id, pool.calls, pool.mean_start, pool.mean_run) == ("fn-id", 1, 1, None)
         assert (container.state, container.age, container.in_state, container.calls) == ("busy", 2, 1, 1)
         assert container.call_id
+
+
+async def test_an_idle_container_that_can_no_longer_be_spoken_with_gets_no_call(
+    on: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_up: list[trio.CancelScope] = []
+    real = MockCodec.open
+
+    @asynccontextmanager
+    async def opened(codec: MockCodec, container: Container) -> AsyncIterator[Session]:
+        with trio.CancelScope() as scope:
+            given_up.append(scope)
+            async with real(codec, container) as session:
+                yield session
+        raise errors.InvalidFunctionResponse
+
+    monkeypatch.setattr(MockCodec, "open", opened)
+    fn = version("mock://f?start=1")
+    await on.call(fn, b"one")
+    given_up[0].cancel()
+    await trio.testing.wait_all_tasks_blocked()
+    assert (await on.call(fn, b"two")).cold
+    assert on.driver.started.total() == 2
+    assert on.agent.statistics().pools[0].failures == 0
+
+
+async def test_what_a_function_says_of_its_failed_start_reaches_each_caller(
+    on: Stage, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def opened(codec: MockCodec, container: Container) -> AsyncIterator[Session]:
+        async with real(codec, container) as session:
+            if session.reusable:
+                raise errors.ContainerFailed("no module", payload=b"{}")
+            yield session
+
+    real = MockCodec.open
+    monkeypatch.setattr(MockCodec, "open", opened)
+    fn = version("mock://f")
+    for _ in range(2):
+        with pytest.raises(errors.ContainerFailed, match="no module") as caught:
+            await on.call(fn)
+        assert caught.value.payload == b"{}"
 
 
 # Containers that serve several calls at once.

@@ -136,10 +136,10 @@ async def test_one_that_is_being_paused_is_paused_before_it_runs_on(moment: floa
         nursery.start_soon(container.run)
         await trio.sleep(moment)
         await trio.testing.wait_all_tasks_blocked()
-        assert container.paused
+        (mock,) = driver.containers
+        assert (container.paused, container.stands_still) == (True, mock.paused)
         keeper.busy = True
         await container.resume()
-        (mock,) = driver.containers
         assert (mock.paused, container.paused) == (False, False)
         assert trio.current_time() == max(5, moment) + 2
         container.stop()
