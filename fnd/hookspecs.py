@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -49,6 +50,7 @@ from fnd.errors import (
 from fnd.http import wire
 from fnd.http.client import ClientConnection
 from fnd.http.responses import ClientResponse, ResponseReader
+from fnd.networks import connect_in_network_of
 from fnd.tasks import KeyedLock, surrounding_nursery
 
 __all__ = [
@@ -89,13 +91,17 @@ __all__ = [
     "Launching",
     "Link",
     "LogSink",
+    "PassedResponse",
+    "PassingCodec",
     "PerCallCodec",
     "Protection",
+    "Reachable",
     "RequestBody",
     "ResponseReader",
     "Session",
     "SocketWatcher",
     "Streams",
+    "connect_in_network_of",
     "find_function_file",
     "hookimpl",
     "hookspec",
@@ -354,6 +360,10 @@ class CallRequest:
     deadline: float
     """Unix time, seconds."""
     through_trigger: bool
+    path: bytes = b""
+    """For a PassingCodec: the part of the target below the fn's or the trigger's URL, with its query; "/" at least."""
+    upgrade: bool = False
+    """For a PassingCodec: whether the caller may be answered with another protocol, as its Upgrade header asks."""
 
     @property
     def url(self) -> str:
@@ -445,6 +455,48 @@ class ConcurrentCodec(Codec, Protocol):
     @property
     def concurrency(self) -> int:
         """How many at most. `spec.concurrency` of a container says how many it will be."""
+
+
+class PassedResponse(CallResponse, Protocol):
+    """An answer that goes to the caller as it is. A body that a HEAD or a status has none of is `complete`."""
+
+    @property
+    def status(self) -> int:
+        """Its own, 101 or from 200 on; 101 only for a request that may be upgraded.
+
+        With 101 the headers have the Upgrade that was chosen, and `first`, `receive` and `send` are for the other
+        protocol's bytes until the end of either side.
+        """
+
+    async def send(self, data: bytes) -> None:
+        """With 101: send `data` to the function. Raises FunctionError."""
+
+    def close(self) -> None:
+        """Nobody will ask for more of it, complete or not. Called once."""
+
+
+@runtime_checkable
+class PassingCodec(Codec, Protocol):
+    """A codec whose functions get whole requests, by any method, and their answers' own statuses reach callers.
+
+    Its fns are called at their URLs and at all that is below them. `exchange` returns a PassedResponse.
+    """
+
+    @property
+    def passes_requests(self) -> bool:
+        """True."""
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """What a container is besides, if its driver can reach TCP ports in it."""
+
+    async def connect(self, port: int) -> socket.socket:
+        """Return a non-blocking socket connected to that port of the container's own loopback, 127.0.0.1.
+
+        Raises OSError if nobody listens there; ContainerFailed, which says why, if this container's ports cannot be
+        reached, above all because it shares a network with others. Cancelled: nothing is left open.
+        """
 
 
 @runtime_checkable

@@ -84,7 +84,7 @@ class Stage:
                 answer = await self.answer(await container.session.exchange(request))
         except errors.FunctionResponseLost as error:
             raise container.loss(error) from error
-        except trio.Cancelled:
+        except (trio.Cancelled, trio.TooSlowError):
             call.cut_short = True
             raise
         finally:

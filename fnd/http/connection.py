@@ -24,6 +24,7 @@ from fnd.log import get_logger
 
 if TYPE_CHECKING:
     from fnd.http.server import Server
+    from fnd.http.wire import Headers
 
 _LINGER_BYTES: Final = 1 << 20
 _DRAIN_BYTES: Final = 1 << 18
@@ -267,6 +268,26 @@ class Connection(AnswerWriter):
         if parser.error is not None and not request.complete:
             self._closing = True
             raise parser.error
+
+    async def switch_protocols(self, headers: Headers, lines: bytes) -> bytes:
+        """Answer 101 to a request to `upgrade`; return what has arrived already of the other protocol.
+
+        From then on its bytes go through `receive_raw` and `send_raw`; at the handler's end the connection ends.
+        Raises CallerGone. Cancelled: the connection ends.
+        """
+        await self.start_switched(headers, lines)
+        beyond, self._parser.beyond, self._parser.unfed = self._parser.beyond + self._parser.unfed, b"", b""
+        return bytes(beyond)
+
+    async def receive_raw(self) -> bytes:
+        """Return the next bytes of the other protocol, b"" at their end. Raises CallerGone.
+
+        Cancelled: nothing is lost.
+        """
+        try:
+            return await wire.receive_some(self._sock)
+        except OSError as reset:
+            raise errors.CallerGone from reset
 
     async def _receive_body_bytes(self, request: Request) -> bytes:
         if request.expects_continue:

@@ -26,7 +26,7 @@ from fnd.dispatch import (
     SlotState,
     Stop,
 )
-from fnd.hookspecs import ConcurrentCodec
+from fnd.hookspecs import ConcurrentCodec, PassingCodec
 from fnd.ids import new_id
 from fnd.log import get_logger
 from fnd.runtime.call import Call
@@ -102,6 +102,10 @@ class Agent:
         if pool is None or pool.decisions.forgotten:
             pool = self._pools[version.key] = self._make_pool(version)
         return pool
+
+    def passes_requests(self, version: FnVersion) -> bool:
+        """Whether this version's functions get whole requests, and all below their URLs is theirs."""
+        return isinstance(self._codecs.get(version.fn.format), PassingCodec)
 
     def take(self, call: Call) -> ContainerTask | None:
         """Return a container for `call` if one is idle; then `release` must follow. If not, `wait` must."""

@@ -42,7 +42,7 @@ class Call:
     resumed = False
     """Whether its container was paused, and had to run on first."""
     cut_short = False
-    """Whether its exchange was cancelled: its time was over, or its caller gone."""
+    """Whether its exchange was cancelled before its answer began: its time was over, or its caller gone."""
     status = 200
     """What it is answered with."""
     error = ""

@@ -593,17 +593,20 @@ async def test_as_many_calls_share_a_container_as_its_fn_says(on: Stage, autojum
     assert on.driver.started.total() == 1
 
 
-async def test_all_calls_that_fill_a_new_container_are_cold(on: Stage) -> None:
+async def test_all_calls_that_fill_a_new_container_are_cold(on: Stage, autojump_clock: MockClock) -> None:
     fn = version("mock://f?start=1&run=1", concurrency=2)
     calls = [on.arrive(fn) for _ in range(3)]
     async with trio.open_nursery() as nursery:
         for call in calls:
             nursery.start_soon(partial(on.call, fn, call=call))
+    calls.sort(key=lambda call: call.taken_at)
     assert [call.cold for call in calls] == [True, True, False]
     assert [call.taken_at - call.arrived_at for call in calls] == pytest.approx([1.0, 1.0, 2.0])
 
 
-async def test_a_call_that_times_out_ends_its_container_under_its_other_calls(on: Stage) -> None:
+async def test_a_call_that_times_out_ends_its_container_under_its_other_calls(
+    on: Stage, autojump_clock: MockClock
+) -> None:
     fn = version("mock://f?run=2&hang_at_call=1", concurrency=3, timeout=5)
     lost: list[str] = []
 
@@ -628,7 +631,7 @@ async def test_a_call_that_times_out_ends_its_container_under_its_other_calls(on
     assert not on.driver.containers
 
 
-async def test_a_caller_that_leaves_ends_no_container_that_serves_others(on: Stage) -> None:
+async def test_a_caller_that_leaves_ends_no_container_that_serves_others(on: Stage, autojump_clock: MockClock) -> None:
     fn = version("mock://f?run=2", concurrency=2)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(on.call, fn)
@@ -639,7 +642,7 @@ async def test_a_caller_that_leaves_ends_no_container_that_serves_others(on: Sta
     assert on.driver.started.total() == 1
 
 
-async def test_a_container_that_exits_waits_for_the_last_of_its_answers(on: Stage) -> None:
+async def test_a_container_that_exits_waits_for_the_last_of_its_answers(on: Stage, autojump_clock: MockClock) -> None:
     fn = version("mock://f?run=1&die_at_call=2", concurrency=2)
     failures = []
 
@@ -653,10 +656,11 @@ async def test_a_container_that_exits_waits_for_the_last_of_its_answers(on: Stag
         nursery.start_soon(call)
         nursery.start_soon(call)
     assert len(failures) == 2
+    await trio.sleep(1)
     on.check_nothing_left()
 
 
-async def test_what_is_written_while_several_calls_run_is_none_of_theirs(on: Stage) -> None:
+async def test_what_is_written_while_several_calls_run_is_none_of_theirs(on: Stage, autojump_clock: MockClock) -> None:
     fn = version("mock://f?run=1", concurrency=2)
     first, second = on.arrive(fn), on.arrive(fn)
     container = await on.acquire(first)
