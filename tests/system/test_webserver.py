@@ -5,12 +5,15 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
 
-from tests.http_caller import Answer
+import fnd.examples
+from tests.http_caller import Answer, Caller
+from tests.parts import missing, need_program
 from tests.private_docker import PrivateDocker, add_program
 from tests.system.live_daemon import PROGRAMS, LiveDaemon, LiveFunction, eventually, live_daemon, message
 
@@ -23,6 +26,7 @@ max_response_body_size = 20000000
 """
 IMAGE = "fnd-test/webserver:1"
 NUMBERS = itertools.count()
+EXAMPLES = Path(fnd.examples.__file__).parent
 
 
 @pytest.fixture(scope="module")
@@ -160,11 +164,12 @@ async def test_server_sent_events_come_as_they_are_sent(site: Site) -> None:
     caller.close()
 
 
-async def upgraded(site: Site) -> Any:
+async def upgraded(site: Site, path: bytes = b"/socket") -> Caller:
+    """Return a connection that speaks WebSocket."""
     caller = await site.daemon.caller()
     await caller.send(
-        b"GET %b/socket HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % site.url
+        b"GET %b%b HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" % (site.url, path)
     )
     status, headers = await caller.head()
     assert (status, headers[b"upgrade"].lower(), headers[b"connection"]) == (101, b"websocket", b"Upgrade")
@@ -314,3 +319,43 @@ async def test_docker_containers_serve_on_either(docker_daemon: LiveDaemon, conf
     assert await caller.exactly(5) == b"frame"
     caller.close()
     docker_daemon.control.delete(f"/v2/fns/{site.function.id}")
+
+
+# Frameworks: the functions that `fnd init` makes.
+
+
+async def greets(site: Site, name: str) -> bool:
+    body = json.dumps({"name": name}).encode()
+    answer = await site.ask(b"/", method=b"POST", headers=b"Content-Type: application/json\r\n", body=body)
+    if answer.status == 502 and "No matching distribution found" in message(answer):
+        missing("no package index with the framework answers")
+    return (answer.status, json.loads(answer.body)) == (200, {"message": f"Hello, {name}"})
+
+
+@pytest.mark.registry
+@pytest.mark.parametrize("example", ["flask", "starlette"])
+async def test_frameworks_serve_as_they_are(daemon: LiveDaemon, made: list[Site], example: str) -> None:
+    made.append(Site(daemon, example, f"process://{EXAMPLES / example}", concurrency=4, timeout=300))
+    site = made[0]
+    assert await greets(site, "Ada")
+    assert await greets(site, "Grace")
+    if example == "flask":
+        assert json.loads((await site.ask(b"/Eve")).body) == {"message": "Hello, Eve"}
+        assert (await site.ask(b"/a/b")).status == 404
+        return
+    events = await site.ask(b"/events")
+    assert events.body == b"data: Hello, Ada\n\ndata: Hello, Grace\n\ndata: Hello, world\n\n"
+    caller = await upgraded(site, b"/talk")
+    await caller.send(b"\x81\x83\x00\x00\x00\x00Ada")
+    assert await caller.exactly(12) == b"\x81\x0aHello, Ada"
+    caller.close()
+
+
+async def test_nodes_http_serves_as_it_is(daemon: LiveDaemon, made: list[Site]) -> None:
+    need_program("node", "nodejs")
+    made.append(Site(daemon, "node", f"process://{EXAMPLES / 'node'}", concurrency=100, memory=256))
+    assert await greets(made[0], "Ada")
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(greets, made[0], "Grace")
+    assert len(made[0].function.containers()) == 1

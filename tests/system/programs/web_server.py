@@ -1,5 +1,7 @@
 """A web server of the standard library, on its Unix socket or on PORT, that does what its paths say."""
 
+from __future__ import annotations
+
 import base64
 import hashlib
 import json
@@ -8,7 +10,9 @@ import socket
 import sys
 import threading
 import time
+from typing import BinaryIO
 
+Headers = list[tuple[str, str]]
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 running = 0
 most = 0
@@ -16,7 +20,7 @@ lock = threading.Lock()
 began = time.monotonic()
 
 
-def read_head(stream):
+def read_head(stream: BinaryIO) -> tuple[str, str, Headers] | None:
     lines = []
     while True:
         line = stream.readline()
@@ -26,11 +30,11 @@ def read_head(stream):
             break
         lines.append(line.rstrip(b"\r\n").decode("latin-1"))
     method, path, _ = lines[0].split(" ")
-    headers = [line.split(": ", 1) for line in lines[1:]]
+    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines[1:])]
     return method, path, headers
 
 
-def read_body(stream, headers):
+def read_body(stream: BinaryIO, headers: Headers) -> bytes:
     named = {name.lower(): value for name, value in headers}
     if named.get("transfer-encoding") == "chunked":
         body = b""
@@ -42,12 +46,14 @@ def read_body(stream, headers):
     return stream.read(int(named.get("content-length", 0)))
 
 
-def answer(connection, body=b"", status="200 OK", headers="", length=True):
+def answer(
+    connection: socket.socket, body: bytes = b"", status: str = "200 OK", headers: str = "", length: bool = True
+) -> None:
     framing = f"Content-Length: {len(body)}\r\n" if length else ""
     connection.sendall(f"HTTP/1.1 {status}\r\n{headers}{framing}\r\n".encode("latin-1") + body)
 
 
-def serve(connection, number):
+def serve(connection: socket.socket, number: int) -> None:
     stream = connection.makefile("rb")
     while (head := read_head(stream)) is not None:
         if not one(connection, stream, number, *head):
@@ -55,7 +61,7 @@ def serve(connection, number):
     connection.close()
 
 
-def one(connection, stream, number, method, path, headers):
+def one(connection: socket.socket, stream: BinaryIO, number: int, method: str, path: str, headers: Headers) -> bool:
     global running, most
     path, _, query = path.partition("?")
     named = {name.lower(): value for name, value in headers}
@@ -72,7 +78,9 @@ def one(connection, stream, number, method, path, headers):
             running -= 1
 
 
-def act(connection, number, method, path, query, headers, body):
+def act(
+    connection: socket.socket, number: int, method: str, path: str, query: str, headers: Headers, body: bytes
+) -> bool:
     if path == "/sleep":
         time.sleep(float(query))
         answer(connection, b"slept")
@@ -119,18 +127,18 @@ def act(connection, number, method, path, query, headers, body):
     return True
 
 
-def websocket(connection, stream, headers):
+def websocket(connection: socket.socket, stream: BinaryIO, headers: dict[str, str]) -> bool:
     key = base64.b64encode(hashlib.sha1((headers["sec-websocket-key"] + GUID).encode()).digest()).decode()
     connection.sendall(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\n\r\n" % key.encode()
     )
-    while data := stream.read1(65536):
+    while data := connection.recv(65536):
         connection.sendall(data)
     return False
 
 
-def main():
+def main() -> None:
     if "PORT" in os.environ:
         listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=100)
     else:
