@@ -298,6 +298,10 @@ class ApplicationFailed(FndError):
     """The ASGI application could not start, or failed while it stopped; the message has what it said."""
 
 
+class PluginFailed(FndError):
+    """A plugin does not do what it should, in a way of which it says nothing itself."""
+
+
 class StoreTooNew(FndError):
     """The database was written by a newer fnd than this one."""
 

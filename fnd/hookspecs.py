@@ -1,9 +1,11 @@
-"""The whole plugin surface: what a driver and a codec are, and the hooks through which a package offers them.
+"""The whole plugin surface: the hooks through which a package offers what it has, and what the offered objects owe.
 
 A plugin is any installed package with an entry point in the group "fnd". Hooks are plain synchronous functions that
-return objects; the objects' methods do the work. docs/plugins.md walks through writing one of each. What plugins need
-of the rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks
-together, HTTP as functions speak it. Nothing else of fnd is theirs.
+return objects; the objects' methods do the work. docs/plugins.md walks through writing each. What plugins need of the
+rest is given out again here: errors to raise, the reading of func.yaml and of settings, what holds tasks together, HTTP
+as functions speak it. Nothing else of fnd is theirs.
+
+The surface has a version, SURFACE. A plugin says by an attribute `fnd_surface` of its module for which it was made.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import enum
 import functools
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
-from typing import Any, Final, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 import attrs
 import pluggy
@@ -48,20 +50,32 @@ from fnd.errors import (
     InvalidJSON,
 )
 from fnd.http import wire
+from fnd.http.asgi_types import ASGIApplication, Message, Receive, Scope, Send
 from fnd.http.client import ClientConnection
 from fnd.http.responses import ClientResponse, ResponseReader
+from fnd.model import CallRecord, Situation
 from fnd.networks import connect_in_network_of
 from fnd.tasks import KeyedLock, surrounding_nursery
 
+if TYPE_CHECKING:
+    import click
+
 __all__ = [
+    "COMMAND_GROUP",
+    "ENTRY_POINT_GROUP",
     "FUNCTION_FILE_NAMES",
     "MAX_FILE_SIZE",
     "NOT_BUNDLED",
+    "OLDEST_SURFACE",
     "PROJECT",
+    "SURFACE",
     "APIError",
+    "ASGIApplication",
     "BadRequest",
     "BodyTooLarge",
     "BuildFailed",
+    "CallListener",
+    "CallRecord",
     "CallRequest",
     "CallResponse",
     "ClientConnection",
@@ -91,17 +105,25 @@ __all__ = [
     "Launching",
     "Link",
     "LogSink",
+    "Message",
+    "MetricsSource",
     "PassedResponse",
     "PassingCodec",
     "PerCallCodec",
+    "PluginContext",
     "Protection",
     "Reachable",
+    "Receive",
     "RequestBody",
     "ResponseReader",
+    "Scope",
+    "Send",
     "Session",
+    "Situation",
     "SocketWatcher",
     "Streams",
     "connect_in_network_of",
+    "control_socket",
     "find_function_file",
     "hookimpl",
     "hookspec",
@@ -111,6 +133,15 @@ __all__ = [
     "surrounding_nursery",
     "wire",
 ]
+
+SURFACE: Final = 1
+"""The version of this surface. It grows by one whenever a plugin made for it could no longer work, or for another."""
+OLDEST_SURFACE: Final = 1
+"""The oldest version for which a plugin may have been made. One that does not say is taken to be made for 1."""
+ENTRY_POINT_GROUP: Final = "fnd"
+"""Entry points of plugins: the plugin's name, and its module."""
+COMMAND_GROUP: Final = "fnd.commands"
+"""Entry points of commands: what follows `fnd` on the command line, and where the click command is."""
 
 PROJECT: Final = "fnd"
 hookspec: Final = pluggy.HookspecMarker(PROJECT)
@@ -206,10 +237,13 @@ class Streams(Protocol):
         """
 
     async def send_eof(self) -> None:
-        """Close standard input."""
+        """Close standard input, after what was sent; again, it does nothing. Cancelled: it may be closed or not."""
 
     async def receive_some(self, max_bytes: int) -> bytes:
-        """Read from standard output; b"" at its end, and ever after. Cancelled: nothing is lost."""
+        """Return what there is of standard output, waiting for the first of it; b"" at its end, and ever after.
+
+        Cancelled: nothing is lost.
+        """
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """Read from standard output what is there already; b"" at its end. Raises trio.WouldBlock if nothing is."""
@@ -239,16 +273,22 @@ class Container(Protocol):
         """The process on this host that stands for it, for `fnd top`; None where there is none."""
 
     async def wait(self) -> Exit:
-        """Return when its main process has ended. May be called by several tasks, and again after, when it is gone."""
+        """Return when its main process has ended. May be called by several tasks, and again after, when it is gone.
+
+        Raises nothing. Cancelled: the container goes on.
+        """
 
     async def pause(self) -> None:
         """Freeze it so that it uses no CPU; it may be left so, and ended so. Called while it is idle.
 
-        Cancelled: it is being ended.
+        What it raises ends the container, and so does taking more than ten seconds. Cancelled: it is being ended.
         """
 
     async def resume(self) -> None:
-        """Let it run on, if it does not. Never called during `pause`. Cancelled: called again before the next call."""
+        """Let it run on, if it does not. Never called during `pause`.
+
+        What it raises ends the container. Cancelled: it may run or not; called again before the next call.
+        """
 
 
 @attrs.frozen
@@ -263,15 +303,21 @@ class Protection:
 
 
 @attrs.frozen
-class DriverContext:
-    """What the daemon gives a driver."""
+class PluginContext:
+    """What the daemon gives a plugin."""
 
     data_directory: Path
-    """Kept between starts, the driver's own: bundles, caches."""
+    """Kept between starts, the plugin's own; the plugin makes it when it needs it."""
     runtime_directory: Path
-    """Emptied of the driver's own leavings by `clear`; short, so that socket paths fit in 107 bytes."""
+    """Gone after a reboot, the plugin's own, to be made by it and left empty; short, so that socket paths fit in 107
+    bytes."""
     settings: Mapping[str, Any]
     """The table [plugins.NAME] of the configuration file."""
+
+
+@attrs.frozen
+class DriverContext(PluginContext):
+    """The same for a driver, which empties its runtime directory in `clear`, of what a killed daemon left."""
 
 
 class Driver(Protocol):
@@ -284,15 +330,17 @@ class Driver(Protocol):
     def running(self) -> AbstractAsyncContextManager[None]:
         """Entered for the daemon's life, before anything else is asked: threads, watchers and connections live here.
 
-        Left or cancelled, nothing of these is left. What its body raises comes out as it is, in no group of exceptions.
+        Left or cancelled, nothing of these is left; leaving may take ten seconds. What its body raises comes out as it
+        is, in no group of exceptions. Raises ConfigurationError as `clear` does.
         """
 
     async def clear(self) -> int:
         """Remove what an earlier daemon, killed, left behind in this runtime directory; return how many containers.
 
-        What daemons with other runtime directories have is left alone. Called when a daemon starts, and by `fnd doctor
-        --clean`. Raises ContainerFailed, which says why, if something may be left. Cancelled or failed: the next call
-        removes the rest.
+        What daemons with other runtime directories have is left alone. Called when a daemon starts, where it has, with
+        `running`, a minute; and by `fnd doctor --clean`. Raises ContainerFailed, which says why, if something may be
+        left; ConfigurationError if the operator must act before any daemon can start. Cancelled or failed: the next
+        call removes the rest.
         """
 
     async def prepare(self, image: str) -> None:
@@ -304,8 +352,8 @@ class Driver(Protocol):
     async def build(self, source: Path, progress: Callable[[str], None]) -> str:
         """Make an immutable image of a function's directory (with a func.yaml); return its name, scheme included.
 
-        Building the same content again gives the same name. `progress` takes lines for a person. The image stays as it
-        is, whatever becomes of the directory, and the next daemon finds it.
+        Building the same content again gives the same name. `progress` takes lines for a person, without line ends, in
+        trio's thread. The image stays as it is, whatever becomes of the directory, and the next daemon finds it.
         Raises BuildFailed; cancelled or failed, nothing is left.
         """
 
@@ -317,7 +365,10 @@ class Driver(Protocol):
         """
 
     def protection(self) -> Sequence[Protection]:
-        """What is in force on this machine, each by its name once; found out once in `running` and never assumed."""
+        """Tell what is in force on this machine, each by its name once; found out in `running` and never assumed.
+
+        Returns at once, in trio's thread. Raises nothing.
+        """
 
 
 # Codecs: who speaks with containers.
@@ -332,17 +383,22 @@ class RequestBody(Protocol):
     """A call's body. `first` is what is at hand, once: taking it may empty it. `complete` says that it is all."""
 
     @property
-    def first(self) -> bytes: ...
+    def first(self) -> bytes:
+        """What came with the head; b"" if nothing did."""
+
     @property
-    def complete(self) -> bool: ...
+    def complete(self) -> bool:
+        """Whether all of it has been given out, by `first` or `receive`."""
+
     @property
     def length(self) -> int | None:
-        """The whole length in bytes where the caller declared one."""
+        """The whole length in bytes, `first` included, where the caller declared one."""
 
     async def receive(self) -> bytes:
-        """Return the next part (after `first`), b"" at the end. Raises an APIError if the caller breaks a limit.
+        """Return the next part (after `first`), b"" at the end.
 
-        Raises CallerGone if the caller went away before the end.
+        Raises an APIError, to be passed on, if the caller breaks a limit or goes away before the end. Cancelled:
+        nothing is lost.
         """
 
 
@@ -393,14 +449,22 @@ class CallResponse(Protocol):
         """
 
     @property
-    def first(self) -> bytes: ...
+    def first(self) -> bytes:
+        """What came with the head; b"" if nothing did."""
+
     @property
-    def complete(self) -> bool: ...
+    def complete(self) -> bool:
+        """Whether that is all, or `receive` has given the rest."""
+
     @property
-    def length(self) -> int | None: ...
+    def length(self) -> int | None:
+        """The whole length in bytes, `first` included, where it is known."""
 
     async def receive(self) -> bytes:
-        """Return the next part (after `first`), b"" at the end. Raises FunctionError."""
+        """Return the next part (after `first`), b"" at the end.
+
+        Raises FunctionError; the session is not reusable then. Cancelled: nor is it.
+        """
 
 
 class Session(Protocol):
@@ -416,7 +480,8 @@ class Session(Protocol):
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Send the call, return its answer as soon as its headers are there.
 
-        Raises FunctionError. Cancelled, at whatever point: `reusable` stays False.
+        Called again when the answer before was received whole, and `reusable` says so. Raises FunctionError for what
+        the function does wrong, and what `request.body` raises. Cancelled, at whatever point: `reusable` stays False.
         """
 
 
@@ -432,15 +497,20 @@ class Codec(Protocol):
         """Whether a container serves more than one call."""
 
     @property
-    def link(self) -> Link: ...
+    def link(self) -> Link:
+        """How it speaks with a container."""
 
     def environment(self, socket_directory: str) -> Mapping[str, str]:
-        """What the container needs in its environment to speak this format."""
+        """Return what the container needs in its environment to speak this format.
+
+        `socket_directory` is where the container sees it; "" for a link without one. Returns at once, in any thread.
+        """
 
     def open(self, container: Container) -> AbstractAsyncContextManager[Session]:
         """Wait until the container is ready and connect. The daemon applies the start time-out, and watches for exit.
 
-        Raises ContainerFailed.
+        Raises ContainerFailed, in no group of exceptions. Left or cancelled, at whatever point: no task, connection or
+        descriptor of its own is left; the container is the driver's to end.
         """
 
 
@@ -523,7 +593,10 @@ class SocketWatcher(Protocol):
     """Waits for a name to appear in a directory, with one inotify instance for the whole daemon."""
 
     async def wait_for(self, directory: Path, name: str) -> None:
-        """Return once `directory/name` exists. The directory must exist. Cancelled: nothing is watched any more."""
+        """Return once `directory/name` exists. Raises OSError if the directory does not, or no more can be watched.
+
+        Cancelled: nothing is watched any more.
+        """
 
 
 @attrs.frozen
@@ -538,13 +611,83 @@ class CodecContext:
     settings: Mapping[str, Any]
 
 
+# What else a plugin can offer.
+
+
+class CallListener(Protocol):
+    """Is told of every call that is over, off the call's way.
+
+    Its methods may block: they run in a thread that nothing else waits for, one at a time, in the order of the calls.
+    A listener that raises is told of the next calls all the same. While one takes its time, up to 10,000 calls wait for
+    it; of more, it misses the oldest.
+    """
+
+    def calls_over(self, calls: Sequence[CallRecord], missed: int, /) -> None:
+        """Take calls that are over, oldest first: at most 1,000, those of a tenth of a second at a time.
+
+        `missed` is how many more there were since the last time. Called while the daemon lives, in one of its last two
+        seconds the last time; then what is left is not told.
+        """
+
+    def close(self) -> None:
+        """Write out what is left: no call comes any more. What takes more than two seconds is left behind."""
+
+
+class MetricsSource(Protocol):
+    """What has metrics: a collector of prometheus_client's, or a CollectorRegistry of the plugin's own."""
+
+    def collect(self) -> Iterable[Any]:
+        """Return metrics, `prometheus_client.Metric`, for one scrape: at most 10,000 samples, within two seconds.
+
+        Called in a thread, never twice at a time. A name that fnd or another plugin has is left out, and so is all of
+        a source that raises or is slow, from that scrape.
+        """
+
+
+def control_socket(context: click.Context) -> Path:
+    """Return the control socket of the daemon that the command line means, for a plugin's command."""
+    from fnd.cli.control_socket import control_path
+
+    return control_path(context.find_root().obj)
+
+
 class Hooks:
-    """The hooks."""
+    """The hooks, in the order in which they are called: once at the start, each in a thread and not in trio's.
+
+    None means that there is nothing to offer. If a hook raises, the daemon goes on without what it would have offered;
+    only a ConfigurationError keeps it from starting, as any mistake in the settings does. A hook that has not returned
+    after ten seconds is given up, and no other hook of its plugin is called.
+    """
+
+    @hookspec
+    def fnd_settings(self) -> type[attrs.AttrsInstance] | None:
+        """Declare the settings: an attrs class for `plugin_settings.read`.
+
+        The table [plugins.NAME] is checked against it at the start, before the other hooks, and at each reload.
+        """
 
     @hookspec
     def fnd_driver(self, context: DriverContext) -> Driver | None:
-        """Offer a driver; called once at start."""
+        """Offer a driver. Raises ConfigurationError about its settings."""
 
     @hookspec
     def fnd_codec(self, context: CodecContext) -> Codec | Sequence[Codec] | None:
-        """Offer a codec, or several; called once at start."""
+        """Offer a codec, or several. Raises ConfigurationError about its settings."""
+
+    @hookspec
+    def fnd_call_listener(self, context: PluginContext) -> CallListener | None:
+        """Offer to be told of calls. Raises ConfigurationError about its settings."""
+
+    @hookspec
+    def fnd_routes(self, context: PluginContext) -> ASGIApplication | None:
+        """Offer an ASGI application, to be mounted under /plugins/NAME. Raises ConfigurationError about its settings.
+
+        It is reached as the management API is: on the control socket by the daemon's user and root, on other listeners
+        where management is on, with the token. Its code runs in trio's thread, on trio, and must not block. `path` is
+        whole, and `root_path` says where it is mounted. Its lifespan has ten seconds to start and to stop; what it
+        raises is logged and answered with 500. A caller that hangs up cancels it where it stands.
+        """
+
+    @hookspec
+    def fnd_metrics(self, context: PluginContext) -> MetricsSource | None:
+        """Offer metrics, for /metrics. Raises ConfigurationError about its settings."""

@@ -163,8 +163,13 @@ class Invocation:
                     await stream(connection, response, call.status, headers, call.header_lines())
         except errors.FunctionResponseLost as error:
             raise container.loss(error) from error
+        except errors.APIError:
+            raise
         except trio.Cancelled:
             call.cut_short = not connection.answering
+            raise
+        except Exception as fault:
+            self._agent.on_fault(fault)
             raise
         finally:
             self._agent.release(call, container)

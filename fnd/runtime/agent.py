@@ -69,6 +69,7 @@ class Agent:
         logs: FunctionLogs,
         events: EventBus,
         records: CallRecords,
+        on_fault: Callable[[Exception], None],
         nursery: trio.Nursery,
     ) -> None:
         self._dispatch = dispatch
@@ -80,6 +81,8 @@ class Agent:
         self._logs = logs
         self._events = events
         self._records = records
+        self.on_fault = on_fault
+        """Told of what a driver or codec raises against its contract."""
         self._nursery = nursery
         self._pools: dict[str, FunctionPool] = {}
         self.now: Final[Callable[[], float]] = trio.lowlevel.current_clock().current_time
@@ -277,9 +280,10 @@ class Agent:
             with container.log:
                 await container.run()
             error = container.failure
-        except Exception:
+        except Exception as fault:
             # A driver or codec has broken its contract; the daemon outlives it.
             _log.exception("container failed", container_id=container.id, fn_id=container.pool.version.fn.id)
+            self.on_fault(fault)
             error = errors.InternalError()
         finally:
             self._container_gone(container, error)
@@ -323,6 +327,10 @@ class Agent:
         expired = self._dispatch.expire(container.slot, trio.current_time())
         self._perform()
         return expired
+
+    def launches_crowd(self) -> bool:
+        """Return whether more containers are being launched than the machine has processors."""
+        return self._dispatch.capacity.launch_limit.crowded
 
     def relieve(self) -> None:
         """The machine is short of memory: stop some of the containers that are idle."""
@@ -440,6 +448,7 @@ async def running_agent(
     logs: FunctionLogs,
     events: EventBus,
     records: CallRecords,
+    on_fault: Callable[[Exception], None] = lambda fault: None,
 ) -> AsyncIterator[Agent]:
     """Run an agent for as long as the context is open; leaving it ends every container and waits for their ends."""
     async with trio.open_nursery() as nursery:
@@ -453,6 +462,7 @@ async def running_agent(
             logs=logs,
             events=events,
             records=records,
+            on_fault=on_fault,
             nursery=nursery,
         )
         nursery.start_soon(agent.keep_time)

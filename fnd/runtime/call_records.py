@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, Protocol
 
+import attrs
 import trio
 
 from fnd.errors import StoreUnavailable
 from fnd.ids import made_at
 from fnd.model import CallQuery, CallRecord, Situation
+from fnd.runtime.subscription import Bus
 
 if TYPE_CHECKING:
     from fnd.runtime.call import Call
@@ -30,6 +32,14 @@ LAST_FLUSH_SECONDS: Final = 2.0
 """What the write at the end may take before its turn comes."""
 PER_FLUSH: Final = 200
 """Records written at once: building them takes time from calls that run meanwhile."""
+
+
+@attrs.frozen
+class LostCalls:
+    """What one who follows calls is told who reads too slowly."""
+
+    lost: int
+    """How many calls he was not told of."""
 
 
 class History(Protocol):
@@ -48,10 +58,17 @@ class CallRecords:
         """The last one that the task has dealt with."""
         self._parked: trio.Event | None = None
         """Set to wake the task, which has nothing to do."""
+        self.listeners: Sequence[Callable[[Call], None]] = ()
+        """What is told of each call that is over; never waits, never raises."""
+        self.over: Bus[Call | LostCalls] = Bus(LostCalls)
+        """Where those who follow calls hear of each that is over."""
 
     def add(self, call: Call) -> None:
         """Keep a call that is over; once for each."""
         self._ring.append(call)
+        for tell in self.listeners:
+            tell(call)
+        self.over.publish(call)
         if self._parked is not None:
             self._parked.set()
             self._parked = None
@@ -118,6 +135,16 @@ def select(query: CallQuery, calls: Iterable[Call]) -> list[CallRecord]:
     """Return the records of those calls that are asked for, newest first."""
     records = (record_of(call) for call in calls if query.fn_id in ("", call.pool.version.fn.id))
     return heapq.nlargest(query.limit, filter(query.matches, records), key=lambda record: record.id)
+
+
+def asked_for(query: CallQuery, call: Call | LostCalls) -> CallRecord | LostCalls | None:
+    """Return what one who follows such calls is told of this one; None for nothing."""
+    if isinstance(call, LostCalls):
+        return call
+    if query.fn_id not in ("", call.pool.version.fn.id):
+        return None  # before its record is made
+    record = record_of(call)
+    return record if query.matches(record) else None
 
 
 def record_of(call: Call) -> CallRecord:

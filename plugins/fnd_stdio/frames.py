@@ -13,12 +13,19 @@ from fnd.hookspecs import FunctionBodyTooLarge, FunctionResponseLost, InvalidFun
 from fnd_stdio.talk import BLANK, Talk
 
 DEEPEST: Final = 100
-"""Objects and lists within each other."""
+"""Objects and lists within each other. More are refused, though not always from the first one on: see `_goes_on`."""
 
 _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
 _BRACE: Final = ord("{")
 _OPENING: Final = b"{["
+_FEW: Final = 4096
+"""Bytes that are looked at mark by mark; of more, it is first seen whether a frame can end among them at all."""
+_COMPLETE_STRINGS: Final = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+"""To behind the last string that is complete."""
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_PARENTHESES: Final = bytes.maketrans(b"{}[]", b"()()")
+_NO_MARKS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _TO_MARK: Final = re.compile(rb'[^"{}\[\]]*+')
 _TO_END_OF_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 """To the quote that ends the string or to the end of what is there; before a backslash that is its last byte."""
@@ -77,6 +84,55 @@ class FrameReader:
 
     def _end(self, data: bytes) -> int | None:
         """Return where in `data` the frame ends, or None if it does not. Raises InvalidFunctionResponse."""
+        if len(data) <= _FEW:
+            return self._walk(data)
+        if self._goes_on(data):
+            return None
+        for at in range(0, len(data), _FEW):
+            few = data[at : at + _FEW]
+            if not self._goes_on(few):
+                end = self._walk(few)
+                if end is not None:
+                    return at + end
+        return None
+
+    def _goes_on(self, data: bytes) -> bool:
+        """Return whether it surely does not end in `data`; then that is read. Raises InvalidFunctionResponse.
+
+        By a few passes in C, so that a function that writes nothing but braces costs no more than others.
+        """
+        before = self._in_string, self._escaped
+        at = self._leave_string(data, 0) if self._in_string else 0
+        if self._in_string:
+            return True
+        known = _COMPLETE_STRINGS.match(data, at)
+        assert known is not None, "it matches nothing, too"
+        quote = data.find(b'"', known.end())
+        outside = _STRING.sub(b"", data[at : None if quote < 0 else quote])
+        marks = outside.translate(_PARENTHESES, _NO_MARKS)
+        depth = self._depth
+        if not depth:
+            depth, marks = 1, marks[1:]
+        levels = 0
+        while len(rest := marks.replace(b"()", b"")) < len(marks):
+            marks = rest
+            levels += 1
+            if levels > DEEPEST:
+                raise InvalidFunctionResponse
+        closing = marks.count(b")")  # they come first: every pair is gone
+        if closing >= depth:
+            self._in_string, self._escaped = before
+            return False
+        self._depth = depth + len(marks) - 2 * closing
+        if self._depth > DEEPEST:
+            raise InvalidFunctionResponse
+        if quote >= 0:
+            self._in_string = True
+            self._leave_string(data, quote + 1)
+        return True
+
+    def _walk(self, data: bytes) -> int | None:
+        """Do the same as `_end`, mark by mark."""
         at = 0
         while at < len(data):
             if self._in_string:

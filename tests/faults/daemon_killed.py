@@ -8,11 +8,11 @@ from typing import Final
 
 import trio
 
+from fnd.cli.own_daemon import own_environment, serve_command
 from tests.faults.load import Request, load
 from tests.faults.places import Held
 from tests.faults.stage import Stage
 from tests.faults.tally import NO_ANSWER, Allowed
-from tests.system.live_daemon import daemon_environment, serve_command
 
 LIVES: Final = 3
 """How many daemons are killed at least, however short the time."""
@@ -60,7 +60,7 @@ async def _check_removed(stage: Stage, left: Held | None) -> None:
 async def _kill_while_starting(stage: Stage) -> None:
     assert stage.daemon is not None
     directory = stage.daemon.directory
-    environment = daemon_environment()
+    environment = own_environment()
     with (directory / "daemon.log").open("ab") as log:
         async with trio.open_nursery() as nursery:
             run = partial(trio.run_process, stdout=log, stderr=log, env=environment, check=False)

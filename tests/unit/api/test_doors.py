@@ -54,7 +54,7 @@ class House:
 
 async def enter(request: Request, connection: Connection | None = None, token: str = "") -> list[str]:
     house: Any = House()
-    doors = Doors(house, house.invoke_by_name, house, token)
+    doors = Doors(house, house.invoke_by_name, house, token, house)
     there: Any = connection or Connection()
     asked: Any = request
     await doors(there, asked)

@@ -176,8 +176,11 @@ async def test_each_call_has_a_connection_and_the_next_one_uses_it_again(server:
         ] * 2
         for response in responses:
             response.close()
-        for stream in (second, first):  # the one given back last is taken first
-            response = await exchanged(session, stream, OK)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, first, OK)
+            nursery.start_soon(serve, second, OK)
+            response = await session.exchange(call())
+            nursery.cancel_scope.cancel()
         assert server.nobody_else_came()
         response.close()
     for stream in (first, second):
