@@ -539,10 +539,10 @@ class PassedResponse(CallResponse, Protocol):
         """
 
     async def send(self, data: bytes) -> None:
-        """With 101: send `data` to the function. Raises FunctionError."""
+        """With 101: send `data` to the function. Raises FunctionError. Cancelled: an unknown part of it is sent."""
 
     def close(self) -> None:
-        """Nobody will ask for more of it, complete or not. Called once."""
+        """Nobody will ask for more of it, complete or not. Called once, also when the call is cancelled."""
 
 
 @runtime_checkable
