@@ -144,7 +144,7 @@ class Invocation:
                 request,
                 time.time() + timeout,
                 through_trigger,
-                below,
+                below or b"/",
                 request.upgrade,
             )
             if pool.passes_requests:

@@ -50,6 +50,7 @@ class Connection(AnswerWriter):
         "_read_deadline",
         "_scope",
         "_server",
+        "_switched",
         "_waiting_for_head",
         "listener",
         "peer_uid",
@@ -63,6 +64,7 @@ class Connection(AnswerWriter):
         self._parser = RequestParser(self, server.limits.request)
         self._scope = trio.CancelScope()
         self._hung_up = False
+        self._switched = False
         self._waiting_for_head = False
         self._interruption: errors.APIError | None = None
         self._call_deadline = self._read_deadline = inf
@@ -117,9 +119,9 @@ class Connection(AnswerWriter):
             self.set_deadline(min(self._call_deadline, self._write_deadline, self._read_deadline))
 
     def hung_up(self) -> None:
-        """The peer is gone, or will send no more, which counts as gone."""
+        """The peer is gone, or will send no more, which counts as gone; another protocol's end is for it to tell."""
         self._hung_up = True
-        if self._request is not None and self._answer is not _DONE:
+        if self._request is not None and self._answer is not _DONE and not self._switched:
             self.interrupt(errors.CallerGone())
 
     @property
@@ -275,6 +277,7 @@ class Connection(AnswerWriter):
         From then on its bytes go through `receive_raw` and `send_raw`; at the handler's end the connection ends.
         Raises CallerGone. Cancelled: the connection ends.
         """
+        self._switched = True
         await self.start_switched(headers, lines)
         beyond, self._parser.beyond, self._parser.unfed = self._parser.beyond + self._parser.unfed, b"", b""
         return bytes(beyond)

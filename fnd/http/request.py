@@ -243,7 +243,7 @@ class RequestParser:
         """
         request = self.current
         request.keep_alive = False
-        request.upgrade = True
+        request.upgrade = request.version == "1.1"
         self.beyond = beyond
         if request.method == b"CONNECT":
             self.error = errors.MethodNotAllowed("This is no proxy")
