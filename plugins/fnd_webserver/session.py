@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 from fnd.hookspecs import (
@@ -70,7 +71,7 @@ class WebSession:
         self._context = context
         self._alone = concurrency == 1
         self._open: set[ClientConnection] = set()
-        self._idle: list[ClientConnection] = []
+        self._idle: deque[ClientConnection] = deque()
         self._closed = False
         self.reusable = True
         """False once a call was cut short that may run on, and no other may run beside it."""
@@ -120,8 +121,10 @@ class WebSession:
         return connection
 
     def rest(self, connection: ClientConnection) -> None:
-        """Keep a connection for the next call."""
+        """Keep a connection for the next call. The one kept for longest goes if it is not fit for use any more."""
         self._idle.append(connection)
+        if len(self._idle) > 1 and not self._idle[0].fresh:
+            self._drop(self._idle.popleft())
 
     def end(self, connection: ClientConnection, *, cut_short: bool) -> None:
         """An exchange over this connection is over."""
