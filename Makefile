@@ -6,7 +6,7 @@ BIN := $(ENVIRONMENT)/bin
 READY := $(ENVIRONMENT)/.ready
 WORKERS ?= 2
 
-.PHONY: help demo test lint format bench fuzz clean
+.PHONY: help demo test lint format bench faults fuzz clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -36,8 +36,13 @@ format: $(READY) ## Put the code into its format
 bench: $(READY) ## Measure against a bare proxy on this machine; BENCH=--help says what else it can do
 	$(BIN)/python -m tests.bench $(BENCH)
 
-fuzz: $(READY) ## Try the invariants for long
-	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties
+faults: $(READY) ## Kill, fill and starve the daemon under load, count what fails and is left; FAULTS=--help says more
+	$(BIN)/python -m tests.faults $(FAULTS)
+
+fuzz: $(READY) ## Try the invariants for long, and spoiled frames on each format
+	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties tests/unit/fnd_lambda/test_robustness.py
+	$(BIN)/python -m fnd.testing.fuzz tests/conformance/test_http_stream_codec.py tests/conformance/test_lambda_codec.py
+	$(BIN)/python -m tests.fuzz
 
 clean: ## Remove the environment and what tools have left
 	rm -rf $(ENVIRONMENT) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist

@@ -162,7 +162,8 @@ class Settings:
         default=100_000,
     )
     max_connections: int = setting_field(
-        "Connections open at once on all listeners; more wait to be accepted.",
+        "Connections open at once on all listeners, and at most three quarters of the file descriptors that the daemon "
+        "may have; more wait to be accepted.",
         Whole(1, 1_000_000),
         default=10_000,
     )

@@ -11,12 +11,10 @@ import math
 import os
 import resource
 import signal
-import stat
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, MutableMapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
 
 import trio
 
@@ -24,18 +22,25 @@ from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
 from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
+from fnd.api.lambda_invoke import LambdaInvocation
+from fnd.api.plugin_metrics import PluginMetrics
+from fnd.api.plugin_routes import PluginRoutes
 from fnd.api.services import Services
 from fnd.catalog import Catalog
+from fnd.clearing import Cleared, clear_spool, make_runtime_directory, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.errors import ConfigurationError, FndError
-from fnd.hookspecs import CodecContext, Driver, DriverContext, SocketWatcher
+from fnd.errors import ApplicationFailed, ConfigurationError, FndError
+from fnd.hookspecs import Driver, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
+from fnd.offers import Offers, ask, running_driver
 from fnd.plugin_manager import PluginManager
+from fnd.plugins import Plugin, blame
 from fnd.runtime.agent import Agent, running_agent
+from fnd.runtime.call_listeners import telling
 from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
@@ -43,12 +48,16 @@ from fnd.runtime.pool import PoolTimeouts
 from fnd.runtime.pressure import watching_pressure
 from fnd.runtime.socket_watcher import watching_sockets
 from fnd.store import CallHistory, StoreHealth, open_store
+from fnd.store.lock import directory_held
 
 _CLEANUP_SECONDS = 10.0
 """What stopping may take beyond the grace period; told to systemd."""
 
 _LAST_WORDS_SECONDS = 0.5
 """For telling who still waits for a container, at the end of the grace period, that there will be none."""
+
+_CONNECTIONS_SHARE = 0.75
+"""Of the file descriptors that the daemon may have, connections take no more: containers need some, too."""
 
 _log = get_logger(__name__)
 
@@ -95,6 +104,7 @@ class Daemon:
         self._load = load
         self._log = log
         self._events = EventBus()
+        self._records = CallRecords(settings.call_records)
         self._logs = FunctionLogs(
             settings.data_directory / "logs",
             per_call_limit=settings.function_log_size,
@@ -107,6 +117,7 @@ class Daemon:
         self._stop_requested = trio.Event()
         self._hurry_requested = trio.Event()
         self._reloading = trio.Lock()
+        self._plugins: PluginManager | None = None
 
     # What an operator asks for, by signal or over the control socket.
 
@@ -128,6 +139,8 @@ class Daemon:
         """
         async with self._reloading, self._manager.reloading():
             loaded = await trio.to_thread.run_sync(self._load)
+            if self._plugins is not None:
+                await trio.to_thread.run_sync(self._plugins.check_settings, loaded.plugins)
             reloaded = reload_settings(self.settings, loaded)
             self.settings = settings = reloaded.settings
             self._log.set_level(settings.log_level)
@@ -141,7 +154,7 @@ class Daemon:
     async def run(self) -> None:
         """Live, from start to stop."""
         _raise_descriptor_limit()
-        _make_directory(self.settings.runtime_directory)
+        make_runtime_directory(self.settings.runtime_directory)
         # From the first moment to the last: a signal that comes while it starts is obeyed once it has, and one that
         # comes while it cleans up does not keep it from that.
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
@@ -168,6 +181,7 @@ class Daemon:
         await self._manager.stopping(self.settings.grace_period + _CLEANUP_SECONDS, "Stopping: letting calls finish")
         await self._enter("stopping", "Stopping: letting calls finish")
         self._events.close()
+        self._records.over.close()
         self._logs.end_streams()
         await self._drain(public, control)
         if public.connections or control.connections:
@@ -194,26 +208,33 @@ class Daemon:
         settings = self.settings
         async with AsyncExitStack() as stack:
             enter = stack.enter_async_context
-            stack.callback(_remove_empty_directories, settings.runtime_directory)
+            stack.callback(remove_empty_directories, settings.runtime_directory)
             stack.callback(self._manager.close)
             store = await enter(open_store(settings.data_directory))
+            # Before anything is cleared there: it would be another daemon's.
+            stack.enter_context(directory_held(settings.runtime_directory))
             store.on_health = self._tell_store_health
             contents = await store.load()
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
             await enter(_background(self._logs.run))
             history = CallHistory(store, settings.call_history)
-            records = CallRecords(settings.call_records)
-            await enter(records.flushing(history))
+            await enter(self._records.flushing(history))
             watcher = await enter(watching_sockets())
-            plugins = PluginManager()
-            drivers = plugins.drivers(self._driver_context)
-            codecs = plugins.codecs(partial(self._codec_context, watcher))
-            _check_default_driver(settings.default_driver, drivers)
-            for scheme, driver in drivers.items():
-                await enter(driver.running())
-                left = await driver.clear()
-                if left:
-                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=left)
+            # In a thread, for modules are imported and hooks called that may take their time.
+            plugins, offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
+            codecs = offered.codecs
+            drivers = dict(offered.drivers)
+            _check_default_driver(settings.default_driver, drivers, plugins)
+            for scheme, driver in offered.drivers.items():
+                try:
+                    cleared = await enter(running_driver(driver, partial(plugins.of_driver(scheme).trouble, "driver")))
+                except Exception as error:
+                    plugins.driver_failed(scheme, error)
+                    del drivers[scheme]
+                    _check_default_driver(settings.default_driver, drivers, plugins)
+                else:
+                    _tell_of_cleared(cleared)
+            self._records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -224,7 +245,8 @@ class Daemon:
                     timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
-                    records=records,
+                    records=self._records,
+                    on_fault=partial(blame, plugins),
                 )
             )
             await enter(watching_pressure(agent.relieve))
@@ -242,14 +264,20 @@ class Daemon:
                 codecs=codecs,
                 logs=self._logs,
                 events=self._events,
-                records=records,
+                records=self._records,
                 history=history,
+                plugins=plugins,
+                metrics=PluginMetrics(offered.metrics),
             )
-            await trio.to_thread.run_sync(services.builder.clear)
+            await trio.to_thread.run_sync(clear_spool, settings.data_directory)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
-            handler = Doors(Invocation(agent, catalog), management, token)
+            routes = PluginRoutes()
+            await enter(routes.mounting(offered.routes))
+            invocation = Invocation(agent, catalog)
+            of_lambda = LambdaInvocation(invocation, agent, catalog)
+            handler = Doors(invocation, of_lambda, management, token, routes)
             opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))
@@ -280,22 +308,24 @@ class Daemon:
             else:
                 self.stop()
 
-    def _driver_context(self, plugin: str) -> DriverContext:
-        settings = self.settings
-        return DriverContext(
-            data_directory=settings.data_directory / plugin,
-            runtime_directory=settings.runtime_directory / plugin,
-            settings=settings.plugins.get(plugin, {}),
-        )
+    def _ask_plugins(self, watcher: SocketWatcher) -> tuple[PluginManager, Offers]:
+        """Load every plugin and take what it offers. Raises ConfigurationError."""
+        plugins = self._plugins = PluginManager(_tell_of_plugin)
+        return plugins, ask(plugins, self.settings, watcher)
 
-    def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
-        settings = self.settings
-        return CodecContext(
-            socket_watcher=watcher,
-            max_response_header_size=settings.max_response_header_size,
-            max_response_body_size=settings.max_response_body_size,
-            settings=settings.plugins.get(plugin, {}),
-        )
+
+def _tell_of_cleared(cleared: Cleared) -> None:
+    if cleared.containers:
+        _log.warning("cleared what an earlier daemon left", driver=cleared.driver, containers=cleared.containers)
+    if cleared.error:
+        _log.warning("what an earlier daemon left cannot be cleared", driver=cleared.driver, error=cleared.error)
+
+
+def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: BaseException | None) -> None:
+    # A module that is not there says all in its message.
+    trace = None if isinstance(error, ImportError | ApplicationFailed) else error
+    about = {"plugin": plugin.name, "distribution": plugin.distribution, "where": where, "what": what, "count": count}
+    _log.error("plugin failed", **about, exc_info=trace)
 
 
 async def _drain_all(*servers: Server) -> None:
@@ -336,14 +366,15 @@ def _server_limits(settings: Settings) -> ServerLimits:
         read_timeout=settings.read_timeout,
         idle_timeout=settings.idle_timeout,
         write_timeout=settings.write_timeout,
-        max_connections=settings.max_connections,
+        max_connections=min(settings.max_connections, max(1, int(_CONNECTIONS_SHARE * _descriptor_limit()))),
     )
 
 
-def _check_default_driver(name: str, drivers: Mapping[str, Driver]) -> None:
+def _check_default_driver(name: str, drivers: Mapping[str, Driver], plugins: PluginManager) -> None:
     if name not in drivers:
-        known = ", ".join(sorted(drivers))
-        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}")
+        known = ", ".join(sorted(drivers)) or "none"
+        reasons = [f"; the plugin {plugin.name!r} failed: {plugin.reason}" for plugin in plugins.suspects(name)]
+        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}{''.join(reasons)}")
 
 
 def _raise_descriptor_limit() -> None:
@@ -352,21 +383,5 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _remove_empty_directories(path: Path) -> None:
-    """Remove the directories of plugins, empty by now; what somebody left in one stays to be seen."""
-    for directory in path.iterdir() if path.is_dir() else ():
-        with suppress(OSError):
-            directory.rmdir()
-
-
-def _make_directory(path: Path) -> None:
-    """Make the runtime directory, for this user alone. Raises ConfigurationError if it is somebody else's."""
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        status = path.lstat()
-    except OSError as error:
-        raise ConfigurationError(
-            f"the runtime directory {path} cannot be used: {error.strerror}. Choose another with --runtime-directory"
-        ) from error
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise ConfigurationError(f"the runtime directory {path} is not a directory of this user's; choose another")
+def _descriptor_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]

@@ -214,10 +214,23 @@ class CutShort(APIError):
 
 
 class FunctionError(APIError):
-    """The function, not fnd and not the caller, failed this call."""
+    """The function, not fnd and not the caller, failed this call.
+
+    `payload` is what the function itself says of that, if it does: JSON for who asked in a way that has room for it.
+    """
 
     status = 502
     default_message = "function failed"
+
+    def __init__(self, message: str | None = None, *, payload: bytes = b"") -> None:
+        super().__init__(message)
+        self.payload = payload
+
+
+class ContainerEnded(FunctionError):
+    """The call's container was ended under it, because of another call that it served at the same time."""
+
+    default_message = "the function's container was ended"
 
 
 class FunctionFailed(FunctionError):
@@ -294,12 +307,16 @@ class ApplicationFailed(FndError):
     """The ASGI application could not start, or failed while it stopped; the message has what it said."""
 
 
+class PluginFailed(FndError):
+    """A plugin does not do what it should, in a way of which it says nothing itself."""
+
+
 class StoreTooNew(FndError):
     """The database was written by a newer fnd than this one."""
 
 
 class AlreadyRunning(FndError):
-    """Another daemon holds the same data directory or control socket."""
+    """Another daemon holds the same data directory, runtime directory or control socket."""
 
 
 class BuildFailed(FndError):

@@ -93,7 +93,7 @@ def _unix_socket(path: Path, mode: int) -> Iterator[socket.socket]:
     """Bind at `path`, where an earlier daemon's socket may be left; unlink it at the end."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
         try:
-            _remove_stale(path)
+            remove_stale(path)
             # Bound where no one else can reach it yet, so that there is no moment at which its mode is another.
             mask = os.umask(0o777 & ~mode)
             try:
@@ -120,7 +120,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _remove_stale(path: Path) -> None:
+def remove_stale(path: Path) -> None:
     """Remove a socket at `path` that nobody listens on. Raises AlreadyRunning if somebody does."""
     try:
         if not stat.S_ISSOCK(path.lstat().st_mode):

@@ -5,10 +5,12 @@ No registry is needed: images are imported from tars, one of them with the inter
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +18,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -24,14 +26,16 @@ from typing import Any, Final
 import attrs
 import httpx
 
+from fnd.testing.leavings import exists
 from tests.parts import missing, need_program
 
 PYTHON: Final = "fnd-test/python:1"
 """An image with this interpreter as /bin/python, and nothing that it starts."""
+CGROUPS: Final = Path("/sys/fs/cgroup")
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _LEFT_OUT: Final = frozenset(
-    {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
+    {"site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
 )
 
 
@@ -45,6 +49,11 @@ class PrivateDocker:
     @property
     def host(self) -> str:
         return f"unix://{self.directory / 'docker.sock'}"
+
+    @property
+    def cgroup(self) -> str:
+        """The name of the control group, in each hierarchy, below which its containers have theirs."""
+        return self.directory.name
 
     def request(self, method: str, path: str, **options: Any) -> Any:
         """Ask the engine, by another way than the driver's."""
@@ -79,8 +88,12 @@ class PrivateDocker:
         """Start it, and wait until it answers."""
         options = ["--iptables=false", "--bridge=none", "--data-root", str(self.directory / "data")]
         options += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.directory / "pid")]
+        options += ["--cgroup-parent", f"/{self.cgroup}"]
         with (self.directory / "log").open("ab") as log:
-            self.process = subprocess.Popen(["dockerd", *options, "-H", self.host], stdout=log, stderr=log)
+            # In a session of its own: Ctrl-C is for the tests, which end it when they have removed what they made.
+            self.process = subprocess.Popen(
+                ["dockerd", *options, "-H", self.host], stdout=log, stderr=log, start_new_session=True
+            )
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
@@ -99,6 +112,53 @@ class PrivateDocker:
             self.process.wait(_STOP_SECONDS)
             self.process = None
 
+    def cgroups(self) -> list[Path]:
+        """Return the control groups of containers of its, in all hierarchies."""
+        return [path for path in CGROUPS.glob(f"*/{self.cgroup}/*") if path.is_dir()]
+
+    def shims(self) -> list[int]:
+        """Return the processes that stand between an engine and its containers, and outlive it."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                command = path.read_bytes()
+                if b"containerd-shim" in command and os.fsencode(self.directory) in command:
+                    found.append(int(path.parent.name))
+        return found
+
+    def kill(self) -> None:
+        """End it without a word: its containers go on, until it is started again, which ends them."""
+        if self.process is not None:
+            containerd = int((self.directory / "exec" / "containerd" / "containerd.pid").read_text())
+            self.process.kill()
+            self.process.wait(_STOP_SECONDS)
+            self.process = None
+            # It dies with its engine; one that is started before that takes it for its own.
+            while exists(containerd):
+                time.sleep(0.01)
+
+    def clear(self) -> None:
+        """Remove what an engine that has ended badly may have left: containers' processes, mounts, control groups."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait(_STOP_SECONDS)
+        groups = [path for path in CGROUPS.glob(f"*/{self.cgroup}/*") if path.is_dir()]
+        for shim in self.shims():
+            os.kill(shim, signal.SIGKILL)
+        for group in groups:
+            for pid in (group / "cgroup.procs").read_text().split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+        for mount in reversed(_mounts_below(self.directory)):
+            subprocess.run(["umount", "--lazy", mount], check=False)
+        for path in (*groups, *CGROUPS.glob(f"*/{self.cgroup}")):
+            for _ in range(100):
+                with contextlib.suppress(FileNotFoundError, OSError):
+                    path.rmdir()
+                if not path.exists():
+                    break
+                time.sleep(0.05)
+
 
 @contextmanager
 def private_docker() -> Iterator[PrivateDocker]:
@@ -112,14 +172,20 @@ def private_docker() -> Iterator[PrivateDocker]:
         engine.start()
         yield engine
         assert engine.containers() == []
-    finally:
         engine.stop()
+    finally:
+        engine.clear()
         shutil.rmtree(directory)
 
 
-def python_image(engine: PrivateDocker) -> str:
-    """Import an image with the interpreter that runs this; return its name."""
-    engine.import_image(PYTHON, _python_tree())
+def _mounts_below(directory: Path) -> list[str]:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [line.split()[1] for line in lines if line.split()[1].startswith(f"{directory}/")]
+
+
+def python_image(engine: PrivateDocker, needed_by: Iterable[Path] = ()) -> str:
+    """Import an image with the interpreter that runs this, and the libraries that these files need; return its name."""
+    engine.import_image(PYTHON, _python_tree(needed_by))
     return PYTHON
 
 
@@ -137,7 +203,7 @@ def add_program(engine: PrivateDocker, name: str, program: Path) -> str:
     return name
 
 
-def _python_tree() -> bytes:
+def _python_tree(needed_by: Iterable[Path]) -> bytes:
     """Return a tar of the interpreter, its standard library, and the shared libraries that these need."""
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     library = Path(sysconfig.get_path("stdlib")).resolve()
@@ -145,21 +211,23 @@ def _python_tree() -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(interpreter)
         tar.add(library, filter=_needed)
-        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so")])):
+        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so"), *needed_by])):
             tar.add(needed.resolve(), str(needed))
         for directory in ("tmp", "function", "bin"):
             entry = tarfile.TarInfo(directory)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
-        link = tarfile.TarInfo("bin/python")
-        link.type, link.linkname = tarfile.SYMTYPE, str(interpreter)
-        tar.addfile(link)
+        for name in ("bin/python", "bin/python3"):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = tarfile.SYMTYPE, str(interpreter)
+            tar.addfile(link)
     return buffer.getvalue()
 
 
 def _needed(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what no function needs; compiled modules stay, since containers cannot keep any that they make."""
     name = Path(entry.name).name
-    return None if name in _LEFT_OUT or name.startswith("config-") else entry
+    return None if name in _LEFT_OUT or name.startswith("config-") or ".opt-" in name else entry
 
 
 def _shared_libraries(binaries: list[Path]) -> set[Path]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,8 @@ SOCKETS: Final = "/tmp/iofs"  # noqa: S108 (within the container's own /tmp)
 """Where a container finds the directory for its socket: where Fn's own containers do."""
 INSTANCE: Final = "dev.fnd.instance"
 """The label that says whose a container is."""
+CONTAINER: Final = "dev.fnd.container"
+"""The label with a container's id."""
 NETWORK: Final = "dev.fnd.network"
 """The label of an image built of a function that asks for the network."""
 MIB: Final = 1 << 20
@@ -29,22 +32,32 @@ def engine_image(image: str) -> str:
 
 
 def container_body(
-    spec: ContainerSpec, settings: DockerSettings, instance: str, sockets: Path, *, network: bool
+    spec: ContainerSpec,
+    settings: DockerSettings,
+    instance: str,
+    sockets: Path,
+    *,
+    network: bool,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the body of POST /containers/create.
 
-    `sockets` is the directory for its socket on this host, `network` whether its function asks for one.
+    `sockets` is the directory for its socket on this host, `network` whether its function asks for one, `command` what
+    the image starts, which is needed for who has a launcher alone. Raises ContainerFailed if no process can have its
+    environment.
     """
     network = network or settings.network_always
     streams = spec.link is Link.STREAMS
-    environment = spec.environment(SOCKETS)
+    environment = spec.variables(SOCKETS)
+    launcher = {"Entrypoint": ["python3", "-I", "-S", "-c", spec.launcher], "Cmd": [*command]} if spec.launcher else {}
     return {
+        **launcher,
         "Image": engine_image(spec.image),
         "User": settings.user,
         "Env": [f"{name}={value}" for name, value in environment.items()],
         "Labels": {
             INSTANCE: instance,
-            "dev.fnd.container": spec.container_id,
+            CONTAINER: spec.container_id,
             "dev.fnd.app": spec.app_name,
             "dev.fnd.fn": spec.fn_name,
         },

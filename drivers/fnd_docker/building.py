@@ -80,7 +80,7 @@ async def build(
         with await in_thread(tempfile.TemporaryFile) as archive:
             await in_thread(partial(context.write, archive))
             await in_thread(partial(archive.seek, 0))
-            await _send(engine, instance, tag, context, _parts(archive, limiter), progress)
+            await _send(engine, instance, tag, context, _Parts(archive, limiter), progress)
     except (ConfigurationError, OSError) as error:
         raise BuildFailed(str(error)) from error
     except (EngineError, EngineUnavailable) as error:
@@ -158,9 +158,21 @@ async def _send(
         raise BuildFailed("Docker Engine ended the build without an image and without a reason")
 
 
-async def _parts(archive: IO[bytes], limiter: trio.CapacityLimiter) -> AsyncIterator[bytes]:
-    while part := await trio.to_thread.run_sync(archive.read, READ_SIZE, limiter=limiter):
-        yield part
+class _Parts:
+    """A file, in parts."""
+
+    def __init__(self, file: IO[bytes], limiter: trio.CapacityLimiter) -> None:
+        self._file = file
+        self._limiter = limiter
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        part = await trio.to_thread.run_sync(self._file.read, READ_SIZE, limiter=self._limiter)
+        if not part:
+            raise StopAsyncIteration
+        return part
 
 
 def _walk(directory: Path) -> Iterator[Path]:

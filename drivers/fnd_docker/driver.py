@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerSpec, DriverContext, Protection
+from fnd.hookspecs import Container, ContainerSpec, DriverContext, Protection, surrounding_nursery
 from fnd_docker.bodies import SCHEME
 from fnd_docker.certificates import tls_context
 from fnd_docker.settings import DockerSettings, instance_file, read_settings
@@ -54,12 +54,11 @@ class DockerDriver:
         """
         await trio.to_thread.run_sync(tls_context, self._settings)
         try:
-            async with AsyncExitStack() as stack, trio.open_nursery() as nursery:
+            async with AsyncExitStack() as stack, surrounding_nursery() as nursery:
                 self._running = _Running(stack, nursery)
                 if await trio.to_thread.run_sync(instance_file(self._data_directory).exists):
                     await self.service()
                 yield
-                nursery.cancel_scope.cancel()
         finally:
             self._running = self._opened = None
 
@@ -79,7 +78,10 @@ class DockerDriver:
         )
 
     async def clear(self) -> int:
-        """Remove containers and directories that an earlier daemon left behind; return how many containers."""
+        """Remove containers and directories that an earlier daemon left behind; return how many containers.
+
+        Raises ContainerFailed if that cannot be done, for want of an engine above all.
+        """
         return 0 if self._opened is None else await self._opened.clear()
 
     async def prepare(self, image: str) -> None:

@@ -27,11 +27,17 @@ ANSWER_TIME: Final = 60.0
 """Seconds for any request but those that tell of their progress."""
 LONGEST_FAILURE: Final = 2000
 """Characters of what failed in one that does."""
-_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=16)
+KEPT_CONNECTIONS: Final = 8
+"""How many that are free stay open for the next request."""
+_LIMITS: Final = httpx.Limits(max_connections=None, max_keepalive_connections=KEPT_CONNECTIONS)
 
 
 class EngineUnavailable(ContainerFailed):
     """The engine does not answer, or not in a way that is understood; the message says what to do."""
+
+
+class EngineUnreachable(EngineUnavailable):
+    """There was no connection to ask on: nothing of what was to be asked has been done."""
 
 
 class EngineError(Exception):
@@ -72,13 +78,16 @@ class Engine:
     ) -> None:
         """Send a request whose answer tells of its progress, one JSON object a line, and return once it is done.
 
-        `told` is called with each. Cancelled: the engine gives up.
+        `told` is called with each. `content` is no generator, since one that is not read to its end stays open.
+        Cancelled: the engine gives up.
         """
         path = await self.path(path)
         timeout = httpx.Timeout(None, connect=CONNECT_TIME)
         request = self._client.build_request(
             method, path, params=query, content=content, headers=headers, timeout=timeout
         )
+        if content is not None:
+            request.stream = _Body(content)  # instead of httpx's own, which is such a generator
         failure = ""
         async with self._sent(request) as response:
             async for line in response.aiter_lines():
@@ -159,9 +168,18 @@ class Engine:
 
     def _unavailable(self, error: BaseException) -> EngineUnavailable:
         why = str(error) or type(error).__name__
-        return EngineUnavailable(
+        kind = EngineUnreachable if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else EngineUnavailable
+        return kind(
             f"Docker Engine does not answer at {self.host} ({why}): start it, or name another with plugins.docker.host"
         )
+
+
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, content: AsyncIterator[bytes]) -> None:
+        self._content = content
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self._content
 
 
 @asynccontextmanager

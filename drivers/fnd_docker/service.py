@@ -5,9 +5,7 @@ A module of its own, so that a daemon on whose machine nobody uses Docker has no
 
 from __future__ import annotations
 
-import logging
 import secrets
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,8 +15,9 @@ from typing import Any, Final
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerSpec, ImageUnusable, Protection
-from fnd_docker.bodies import INSTANCE, engine_image
+from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, ImageUnusable, Protection
+from fnd_docker.bodies import engine_image
+from fnd_docker.books import Books
 from fnd_docker.building import build
 from fnd_docker.container import Workshop, open_container
 from fnd_docker.engine import Engine, EngineError, EngineUnavailable, connected
@@ -29,8 +28,6 @@ from fnd_docker.settings import DockerSettings, instance_file
 
 THREADS: Final = 4
 """Worker threads that the driver uses at most: files and directories are made and removed there."""
-
-_log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -62,32 +59,38 @@ class Service:
             raise
 
     async def clear(self) -> int:
-        """Remove containers and directories that an earlier daemon left behind; return how many containers."""
-        engine, instance = self.workshop.engine, self.workshop.instance
+        """Remove containers and directories that an earlier daemon left behind; return how many containers.
+
+        Raises ContainerFailed if the engine does not do it; what is left then is removed once it does.
+        """
+        books = self.workshop.books
         try:
-            ours = f'{{"label":["{INSTANCE}={instance}"]}}'
-            left = await engine.request("GET", "/containers/json", all=1, filters=ours)
-            for container in left:
-                await engine.request("DELETE", f"/containers/{container['Id']}", force=1, v=1)
-        except (EngineError, EngineUnavailable) as error:
-            _log.warning("what an earlier daemon left cannot be cleared: %s", error)
-            return 0
-        await trio.to_thread.run_sync(partial(_empty, self.workshop.runtime_directory), limiter=self.workshop.limiter)
-        return len(left)
+            return await books.settle()
+        except EngineUnavailable:
+            books.doubt()
+            raise
+        except (EngineError, OSError) as error:
+            books.doubt()
+            raise ContainerFailed(f"what an earlier daemon left could not be removed: {error}") from error
 
 
 @asynccontextmanager
 async def open_service(
     settings: DockerSettings, data_directory: Path, runtime_directory: Path, nursery: trio.Nursery
 ) -> AsyncIterator[Service]:
-    """Hold connections to the engine while in the context; it need not be there. Containers' tasks run in `nursery`."""
+    """Hold connections to the engine while in the context; it need not be there.
+
+    Containers' tasks and that of the books run in `nursery`.
+    """
     limiter = trio.CapacityLimiter(THREADS)
     instance = await trio.to_thread.run_sync(
         partial(_make_directories, data_directory, runtime_directory), limiter=limiter
     )
     async with connected(settings) as engine:
-        workshop = Workshop(engine, settings, instance, runtime_directory, limiter, nursery)
+        books = Books(engine, instance, runtime_directory, limiter)
+        workshop = Workshop(engine, settings, instance, runtime_directory, limiter, nursery, books)
         images = Images(engine, instance, data_directory / KEPT_IN, settings.image_disk_limit)
+        nursery.start_soon(books.keep)
         try:
             yield Service(workshop, images, await _protections(engine, settings))
         finally:
@@ -113,8 +116,3 @@ async def _protections(engine: Engine, settings: DockerSettings) -> Sequence[Pro
     except (EngineError, EngineUnavailable) as error:
         return protections(settings, None, str(error))
     return protections(settings, information, "")
-
-
-def _empty(directory: Path) -> None:
-    for path in directory.iterdir():
-        shutil.rmtree(path, ignore_errors=True)

@@ -42,9 +42,14 @@ class Cgroup:
         """
         (self.path / "cgroup.procs").write_text(str(pid))
 
-    def freeze(self, frozen: bool) -> None:
-        """Stop all processes of the group, or let them run on."""
-        (self.path / "cgroup.freeze").write_text("1" if frozen else "0")
+    def freeze(self, deadline: float) -> bool:
+        """Stop all processes of the group; return whether they stood still by `deadline` (monotonic)."""
+        (self.path / "cgroup.freeze").write_text("1")
+        return self._wait_until(b"frozen 1", deadline)
+
+    def thaw(self) -> None:
+        """Let them run on."""
+        (self.path / "cgroup.freeze").write_text("0")
 
     def kill(self) -> None:
         """Kill all processes of the group at once, forks under way included."""
@@ -59,6 +64,10 @@ class Cgroup:
 
     def wait_empty(self, deadline: float) -> bool:
         """Wait until no process is in it; return whether that was so by `deadline` (monotonic)."""
+        return self._wait_until(b"populated 0", deadline)
+
+    def _wait_until(self, event: bytes, deadline: float) -> bool:
+        """Wait until the group's events say so, or it is gone; return whether that was so by `deadline` (monotonic)."""
         try:
             fd = os.open(self.path / "cgroup.events", os.O_RDONLY)
         except FileNotFoundError:
@@ -66,7 +75,7 @@ class Cgroup:
         try:
             poll = select.poll()
             poll.register(fd, select.POLLPRI)
-            while b"populated 0" not in os.pread(fd, 4096, 0):
+            while event not in os.pread(fd, 4096, 0):
                 left = deadline - time.monotonic()
                 if left <= 0:
                     return False
@@ -120,14 +129,14 @@ class Cgroups:
             if home is not None:
                 _move_in(own, home)
             _enable(own)
-            path = own / _name(runtime_directory)
+            path = own / group_name(runtime_directory)
             path.mkdir(exist_ok=True)
             if not (path / "cgroup.kill").exists():
                 _leave(path, home)
                 raise CgroupUnavailable("this kernel cannot kill a control group (Linux 5.14 can)")
             _enable(path)
         except OSError as error:
-            _leave(own / _name(runtime_directory), home)
+            _leave(own / group_name(runtime_directory), home)
             raise CgroupUnavailable(f"{own} is not the daemon's to use ({error.strerror})") from error
         return cls(path, home)
 
@@ -214,5 +223,6 @@ def _enable(group: Path) -> None:
         (group / "cgroup.subtree_control").write_text(" ".join(wanted))
 
 
-def _name(runtime_directory: Path) -> str:
+def group_name(runtime_directory: Path) -> str:
+    """Return the name of the group for the containers of the daemon that has this runtime directory."""
     return f"fnd-{hashlib.sha256(os.fsencode(runtime_directory)).hexdigest()[:12]}"

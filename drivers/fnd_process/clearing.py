@@ -5,13 +5,13 @@ Synchronous; it runs in a worker thread, before any container is started.
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from fnd.hookspecs import ContainerFailed
 from fnd_process.cgroups import Cgroups
 from fnd_process.environments import BUILDING
 from fnd_process.launch import SOCKETS
@@ -22,13 +22,13 @@ from fnd_process.users import is_container_user
 KILL_TIME: Final = 10.0
 """Seconds in which survivors must be gone."""
 _CONTAINER: Final = re.compile(r"[0-9A-Za-z]{1,26}")
-_log = logging.getLogger(__name__)
 
 
 def clear(runtime_directory: Path, cgroups: Cgroups | None, building_in: Iterable[Path]) -> int:
     """Remove all that is left of containers that had this runtime directory; return how many there were.
 
-    `building_in` are directories in which builds that were cut short may have left theirs.
+    `building_in` are directories in which builds that were cut short may have left theirs. Raises ContainerFailed if
+    processes do not end.
     """
     directories = {path.name: path for path in runtime_directory.iterdir() if _CONTAINER.fullmatch(path.name)}
     groups = {group.path.name: group for group in cgroups.existing()} if cgroups is not None else {}
@@ -43,7 +43,8 @@ def clear(runtime_directory: Path, cgroups: Cgroups | None, building_in: Iterabl
             return marked(pid) in containers or (user_of(pid) in users and alive(pid))
 
         if not kill_all(lambda: _survivors(containers, users), is_ours, deadline):
-            _log.error("processes of containers of an earlier daemon do not end")
+            # Their directories stay, by which the next call finds them.
+            raise ContainerFailed(f"processes of containers of an earlier daemon do not end within {KILL_TIME:g} s")
     for group in groups.values():
         if group.wait_empty(deadline):
             group.remove()

@@ -108,7 +108,7 @@ class ProcessDriver:
         return _Running(machine, workshop, bundles, Images(bundles, _log.info, limiter))
 
     async def clear(self) -> int:
-        """Remove what an earlier daemon left behind; return how many containers there were."""
+        """Remove what an earlier daemon left behind; return how many containers there were. Raises ContainerFailed."""
         now = self._running
         building_in = (now.bundles.directory, now.bundles.environments.directory)
         return await trio.to_thread.run_sync(

@@ -94,16 +94,27 @@ class Confinement(Protocol):
 
 
 def make_directory(start: Start, names: Sequence[str]) -> None:
-    """Make a container's own directory with these in it. Raises OSError; it may be there in part.
+    """Make a container's own directory with these in it. Raises OSError; then nothing has been made.
 
     It belongs to the daemon, so that the function cannot put anything in the place of what is in it.
     """
     start.directory.mkdir(0o711 if start.user is not None else 0o700)
-    for name in names:
-        path = start.directory / name
-        path.mkdir(0o700)
-        if start.user is not None:
-            os.chown(path, start.user, start.user)
+    try:
+        for name in names:
+            path = start.directory / name
+            path.mkdir(0o700)
+            if start.user is not None:
+                os.chown(path, start.user, start.user)
+    except OSError:
+        unmake_directory(start, names)
+        raise
+
+
+def unmake_directory(start: Start, names: Sequence[str]) -> None:
+    """Remove what `make_directory` made and nobody has used. Takes no descriptor, of which there may be none left."""
+    for path in (*(start.directory / name for name in names), start.directory):
+        with contextlib.suppress(FileNotFoundError):
+            path.rmdir()
 
 
 def join(cgroup: Cgroup | None) -> list[str]:
@@ -116,12 +127,8 @@ def join(cgroup: Cgroup | None) -> list[str]:
 def container_environment(start: Start, socket_directory: str, defaults: Mapping[str, str]) -> dict[str, str]:
     """Return the whole environment of a container. Raises ContainerFailed if no process could have it."""
     for_python = _PYTHON_DEFAULTS if start.program.python else {}
-    given = start.spec.environment(socket_directory)
-    environment = {**defaults, **for_python, **given, MARKER: start.spec.container_id}
-    for name, value in environment.items():
-        if not name or "=" in name or "\0" in name or "\0" in value:
-            raise ContainerFailed(f"The configuration has {name!r}, which no environment variable can hold")
-    return environment
+    given = start.spec.variables(socket_directory)
+    return {**defaults, **for_python, **given, MARKER: start.spec.container_id}
 
 
 def spawn(

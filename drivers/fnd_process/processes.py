@@ -1,6 +1,7 @@
 """Processes of this host as /proc tells them: whose they are, and how to end all of a container's.
 
-Everything here is synchronous and reads or signals only; it belongs in a worker thread.
+Everything here is synchronous and reads or signals only; it belongs in a worker thread. All of it raises OSError where
+this process has no descriptor left to look with, and for no other reason.
 """
 
 from __future__ import annotations
@@ -16,12 +17,18 @@ from typing import Final
 
 import attrs
 
+from fnd_process.descriptors import is_lack
+
 MARKER: Final = "FND_CONTAINER_ID"
 """In the environment of every process of a container, unless it wipes its own."""
 
 _CALM_ROUNDS: Final = 20
 _BEHIND: Final = 8
 """How many process ids before the newest may be those of processes that are only just getting to run."""
+
+_SOONEST_LOOK: Final = 0.0005
+_LATEST_LOOK: Final = 0.02
+"""Seconds between two looks at what nothing tells of; each is twice as long as the one before."""
 
 PAGE_SIZE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -41,12 +48,24 @@ class ProcessEntry:
         return self.state not in "ZX"
 
 
+def _read(path: str) -> bytes | None:
+    """Return what a file of /proc says, or None if its process is gone. Raises OSError for lack of a descriptor.
+
+    A process that could not be looked at must not be taken for one that is gone.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123 (twice as fast, and read by the thousand)
+            return file.read()
+    except OSError as error:
+        if is_lack(error):
+            raise
+        return None
+
+
 def read_entry(pid: int) -> ProcessEntry | None:
     """Return what /proc says of a process, or None if it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123 (twice as fast, and read by the thousand)
-            line = file.read()
-    except OSError:
+    line = _read(f"/proc/{pid}/stat")
+    if line is None:
         return None
     # The command's name may hold anything, blanks and parentheses included.
     state, parent, _group, session, *_ = line[line.rindex(b")") + 2 :].split(b" ", 4)
@@ -67,12 +86,25 @@ def all_pids() -> list[int]:
 def children(pid: int) -> list[int]:
     """Return a process's children, in the order they came; [] if it is gone."""
     found: list[int] = []
-    with contextlib.suppress(OSError):
-        # A child belongs to the thread that forked it.
-        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208
-            with open(f"/proc/{pid}/task/{thread}/children", "rb") as file:  # noqa: PTH123
-                found.extend(map(int, file.read().split()))
+    for thread in _threads(pid):  # a child belongs to the thread that forked it
+        found.extend(map(int, (_read(f"/proc/{pid}/task/{thread}/children") or b"").split()))
     return found
+
+
+def _threads(pid: int) -> list[int]:
+    """Return a process's threads; [] if it is gone."""
+    try:
+        return list(map(int, os.listdir(f"/proc/{pid}/task")))  # noqa: PTH208
+    except OSError as error:
+        if is_lack(error):
+            raise
+        return []
+
+
+def stands_still(pid: int) -> bool:
+    """Return whether a process is stopped, with all of its threads, or has ended."""
+    entries = map(read_entry, _threads(pid))
+    return all(entry is None or entry.state in "TtZX" for entry in entries)
 
 
 def descendants(pid: int) -> list[int]:
@@ -85,10 +117,8 @@ def descendants(pid: int) -> list[int]:
 
 def marked(pid: int) -> str | None:
     """Return the container that a process's environment names, or None."""
-    try:
-        with open(f"/proc/{pid}/environ", "rb") as file:  # noqa: PTH123
-            environment = file.read()
-    except OSError:
+    environment = _read(f"/proc/{pid}/environ")
+    if environment is None:
         return None
     start = f"{MARKER}=".encode()
     for variable in environment.split(b"\0"):
@@ -99,10 +129,8 @@ def marked(pid: int) -> str | None:
 
 def user_of(pid: int) -> int | None:
     """Return a process's real user id, or None if it is gone."""
-    try:
-        with open(f"/proc/{pid}/status", "rb") as file:  # noqa: PTH123
-            status = file.read()
-    except OSError:
+    status = _read(f"/proc/{pid}/status")
+    if status is None:
         return None
     _, _, after = status.partition(b"\nUid:\t")
     return int(after.split(b"\t", 1)[0])
@@ -176,6 +204,22 @@ def freeze(find: Callable[[], list[int]], deadline: float) -> list[int]:
         if time.monotonic() > deadline:
             break
     return list(stopped)
+
+
+def pause(find: Callable[[], list[int]], deadline: float) -> list[int]:
+    """Freeze all processes that `find` finds, and wait until they stand still; return them.
+
+    A process that runs on another processor takes notice of its signal only a moment later, and one that the kernel
+    holds up in the middle of something only when that is over; the latter is waited for until `deadline` (monotonic).
+    """
+    stopped = freeze(find, deadline)
+    moving = [pid for pid in stopped if not stands_still(pid)]
+    wait = _SOONEST_LOOK
+    while moving and time.monotonic() < deadline:
+        time.sleep(wait)
+        moving = [pid for pid in moving if not stands_still(pid)]
+        wait = min(2 * wait, _LATEST_LOOK)
+    return stopped
 
 
 def newest_pid() -> int:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+from functools import partial
 from pathlib import Path
+
+from fnd_process.descriptors import patiently
 
 
 def remove_tree(path: Path) -> None:
@@ -14,6 +17,10 @@ def remove_tree(path: Path) -> None:
     A tree may be nested deeper than a path can be long or a function can recurse, and its directories may deny
     access, so each directory below is moved to the top before it is emptied. No symbolic link is followed.
     """
+    patiently(partial(_remove, path))
+
+
+def _remove(path: Path) -> None:
     try:
         os.chmod(path, 0o700)  # noqa: PTH101
         top = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)

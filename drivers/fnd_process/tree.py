@@ -33,7 +33,7 @@ class Tree(Protocol):
         """Ask the function's first process to end; return whether there was one to ask."""
 
     def pause(self, deadline: float) -> None:
-        """Stop all of the function's processes."""
+        """Stop all of the function's processes; return when they stand still, or at `deadline` (monotonic)."""
 
     def resume(self) -> None:
         """Let them run on. Never waits."""
@@ -76,14 +76,14 @@ class SandboxTree:
     def pause(self, deadline: float) -> None:
         """Stop all of the function's processes."""
         if self.cgroup is not None:
-            self.cgroup.freeze(True)
+            self.cgroup.freeze(deadline)
         else:
-            self._paused = processes.freeze(self.members, deadline)
+            self._paused = processes.pause(self.members, deadline)
 
     def resume(self) -> None:
         """Let them run on."""
         if self.cgroup is not None:
-            self.cgroup.freeze(False)
+            self.cgroup.thaw()
         elif _running(self.first_pidfd):
             for pid in self._paused:
                 processes.send(pid, signal.SIGCONT)
@@ -139,14 +139,14 @@ class HostTree:
     def pause(self, deadline: float) -> None:
         """Stop all of the container's processes."""
         if self.cgroup is not None:
-            self.cgroup.freeze(True)
+            self.cgroup.freeze(deadline)
         else:
-            self._paused = processes.freeze(self.members, deadline)
+            self._paused = processes.pause(self.members, deadline)
 
     def resume(self) -> None:
         """Let them run on."""
         if self.cgroup is not None:
-            self.cgroup.freeze(False)
+            self.cgroup.thaw()
         else:
             for pid in self._paused:
                 processes.send(pid, signal.SIGCONT)

@@ -6,6 +6,7 @@ no container. Between two looks a container can take more than it may; docs/proc
 
 from __future__ import annotations
 
+import logging
 import math
 import threading
 import time
@@ -33,6 +34,8 @@ SOCKET_SIZE: Final = 1 * MIB
 """What a container may put into the directory for its socket."""
 TEMPORARY_FILES: Final = 20_000
 """Files that a container may have in a temporary directory on the disk."""
+
+_log = logging.getLogger(__name__)
 
 
 @attrs.define(kw_only=True, eq=False)
@@ -133,5 +136,13 @@ def _look_at(containers: Sequence[Watched]) -> tuple[float, float]:
     """Look at each; return in how many seconds to look again, and how many of processor time it took."""
     began = time.thread_time()
     census = Census()
-    soonest = min(container.look(census) for container in containers)
+    soonest = min(_look_if_possible(container, census) for container in containers)
     return soonest, time.thread_time() - began
+
+
+def _look_if_possible(container: Watched, census: Census) -> float:
+    try:
+        return container.look(census)
+    except OSError as error:  # no descriptor to look with; whatever it is, it must not end the daemon
+        _log.debug("a container could not be looked at: %s", error)
+        return LONGEST

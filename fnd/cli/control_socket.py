@@ -11,6 +11,8 @@ from typing import Final
 from fnd.cli.exits import NotReachable
 from fnd.config import default_runtime_directory
 
+CONTROL_SOCKET: Final = "control.sock"
+"""Its name in the runtime directory."""
 CONNECT_TIMEOUT: Final = 5.0
 
 
@@ -19,8 +21,8 @@ def control_path(given: Path | None, environment: Mapping[str, str] = os.environ
     if given is not None:
         return given
     if runtime := environment.get("FND_RUNTIME_DIRECTORY"):
-        return Path(runtime) / "control.sock"
-    return default_runtime_directory(environment) / "control.sock"
+        return Path(runtime) / CONTROL_SOCKET
+    return default_runtime_directory(environment) / CONTROL_SOCKET
 
 
 def connect(control: Path) -> socket.socket:

@@ -11,18 +11,20 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from math import inf
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final, Protocol, TypeAlias
 
+import attrs
 import trio
 
 from fnd.errors import StoreUnavailable
 from fnd.ids import made_at
 from fnd.log import get_logger
 from fnd.model import CallQuery, CallRecord, Situation
+from fnd.runtime.subscription import Bus
 
 if TYPE_CHECKING:
     from fnd.runtime.call import Call
@@ -38,6 +40,14 @@ PER_FLUSH: Final = 200
 """Records chosen in that time, and written at once: building them takes time from calls that run meanwhile."""
 MOST_UNWRITTEN: Final = 10_000
 """Calls that wait while the store fails: as many as are chosen in 100 seconds of a flood, 3 to 8 MB."""
+
+
+@attrs.frozen
+class LostCalls:
+    """What one who follows calls is told who reads too slowly."""
+
+    lost: int
+    """How many calls he was not told of."""
 
 
 class History(Protocol):
@@ -65,6 +75,10 @@ class CallRecords:
         """Only what took more seconds is chosen, if it neither failed nor was cold."""
         self._parked: trio.Event | None = None
         """Set to wake the task that gathers, which has nothing to do."""
+        self.listeners: Sequence[Callable[[Call], None]] = ()
+        """What is told of each call that is over; never waits, never raises."""
+        self.over: Bus[Call | LostCalls] = Bus(LostCalls)
+        """Where those who follow calls hear of each that is over."""
         self._unwritten: deque[Call] = deque()
         """What was chosen and waits for the store, oldest choice first."""
         self._gathered = trio.Event()
@@ -74,6 +88,9 @@ class CallRecords:
     def add(self, call: Call) -> None:
         """Keep a call that is over; once for each."""
         self._ring.append(call)
+        for tell in self.listeners:
+            tell(call)
+        self.over.publish(call)
         if call.answered_at - call.arrived_at > self._bar or call.error or call.cold:
             self._choose(call)
 
@@ -190,6 +207,13 @@ async def select(query: CallQuery, calls: Iterable[Call]) -> list[CallRecord]:
             await trio.lowlevel.checkpoint()
         records.append(record_of(call))
     return records
+
+
+def asked_for(query: CallQuery, call: Call | LostCalls) -> CallRecord | LostCalls | None:
+    """Return what one who follows such calls is told of this one; None for nothing."""
+    if isinstance(call, LostCalls):
+        return call
+    return record_of(call) if query.matches(call) else None
 
 
 def record_of(call: Call) -> CallRecord:

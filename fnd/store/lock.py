@@ -1,4 +1,4 @@
-"""One daemon to a data directory: an advisory lock that the kernel drops with the process that holds it."""
+"""One daemon to a directory: advisory locks that the kernel drops with the process that holds them."""
 
 from __future__ import annotations
 
@@ -33,6 +33,26 @@ def held(data_directory: Path) -> Iterator[None]:
             ) from error
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def directory_held(runtime_directory: Path) -> Iterator[None]:
+    """Hold a directory as it is, with nothing put into it.
+
+    Raises AlreadyRunning if another daemon holds it, OSError if it cannot be opened.
+    """
+    descriptor = os.open(runtime_directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AlreadyRunning(
+                f"another fnd daemon uses {runtime_directory}: stop it, or give this one a directory of its own with "
+                "--runtime-directory"
+            ) from error
         yield
     finally:
         os.close(descriptor)

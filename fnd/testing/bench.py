@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import secrets
 import shutil
@@ -20,6 +19,7 @@ import trio
 from fnd.hookspecs import Container, ContainerSpec, Driver, DriverContext, Link
 from fnd.testing.leavings import MARK, marked_processes, no_child_left, no_descriptor_left, processor_time
 from fnd.testing.log import KeptLog
+from fnd.testing.promises import on_trio
 from fnd.testing.roles import SOCKET, Role, write_function
 
 SOCKET_NAME: Final = "kit.sock"
@@ -64,6 +64,9 @@ class DriverTests:
     """MiB that a container may use which takes more than it may."""
     time_limit: ClassVar[float] = 120.0
     """Seconds that one test may take, less what a driver shields."""
+    spare_descriptors: ClassVar[int] = 0
+    """How many file descriptors a running driver may keep open for what comes next, such as connections to an engine:
+    fewer than a dozen, or a descriptor that each container leaves could not be told from them."""
     most_cancellations: ClassVar[int | None] = None
     """At how many of its steps a start or a build is cancelled; None: at each. For drivers that take long."""
 
@@ -120,7 +123,10 @@ class DriverTests:
         return self._place.context(instance, self.settings)
 
     def function(self, role: Role, word: str = "word") -> Path:
-        """Write a function that plays a role; return its directory, which is a new one."""
+        """Write a function that plays a role; return its directory, which is a new one.
+
+        To be overridden where `build` needs more than a func.yaml.
+        """
         directory = self._place.root / f"function-{secrets.token_hex(6)}"
         directory.mkdir()
         write_function(directory, role, shell=self.shell)
@@ -167,6 +173,7 @@ class Bench:
         link: Link = Link.SOCKET,
         memory: int = 128,
         environment: Mapping[str, str] | None = None,
+        launcher: str = "",
     ) -> ContainerSpec:
         """Return the spec of a container that no other has been."""
         container_id = secrets.token_hex(13)
@@ -181,6 +188,7 @@ class Bench:
             link=Link.STREAMS if role is Role.COPIES else link,
             memory=memory,
             environment=environment or {},
+            launcher=launcher,
         )
 
     @asynccontextmanager
@@ -200,7 +208,7 @@ class Bench:
     async def nothing_left(self) -> AsyncIterator[None]:
         """Check that what was started in here is gone at its end, and all that it had."""
         before = await self.leftovers()
-        with no_descriptor_left(), no_child_left():
+        with no_descriptor_left(self.suite.spare_descriptors), no_child_left():
             yield
         assert await self.leftovers() - before == set()
 
@@ -212,7 +220,7 @@ class Bench:
         ended: BaseException | None = None
         with trio.CancelScope(shield=True):
             before = await self.leftovers()
-        with no_descriptor_left(), no_child_left():
+        with no_descriptor_left(self.suite.spare_descriptors), no_child_left():
             try:
                 await scenario()
             except BaseException as error:  # cancellation, which goes on below
@@ -232,6 +240,7 @@ def container_spec(
     link: Link = Link.SOCKET,
     memory: int = 128,
     environment: Mapping[str, str],
+    launcher: str = "",
 ) -> ContainerSpec:
     """Return a spec with what the kit's programs need in their environment, and by which their processes are found."""
     return ContainerSpec(
@@ -250,6 +259,7 @@ def container_spec(
             **environment,
         },
         log=log,
+        launcher=launcher,
     )
 
 
@@ -259,18 +269,7 @@ def promise(
     """Make a test of an asynchronous method: it needs these roles, ends in time, and leaves no descriptor or child."""
 
     def decorate(test: Callable[[_Suite], Awaitable[None]]) -> Callable[[_Suite], None]:
-        async def hold(suite: _Suite) -> None:
-            with no_descriptor_left(), no_child_left(), trio.fail_after(suite.time_limit):
-                await test(suite)
-
-        @functools.wraps(test)
-        def run(self: _Suite) -> None:
-            self.need(*roles)
-            trio.run(hold, self)
-
-        # What is asked for is what `run` takes, and no fixture called `bench`.
-        run.__signature__ = inspect.signature(run, follow_wrapped=False)  # type: ignore[attr-defined]
-        return run
+        return on_trio(test, lambda suite: suite.need(*roles))
 
     return decorate
 

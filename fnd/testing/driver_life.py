@@ -92,19 +92,19 @@ class LifePromises(DriverTests):
     async def test_clear_finds_nothing_where_nothing_was_left(self, bench: Bench) -> None:
         assert await bench.driver.clear() == 0
 
-    async def _leave_one(self) -> str:
-        """Have an instance start a container and be killed; return the container's id."""
+    async def _leave_one(self) -> tuple[str, set[str]]:
+        """Have an instance start a container and be killed; return the container's id, and what there was before."""
         role = Role.STUBBORN if Role.STUBBORN not in self.cannot else Role.WAITS
         async with self.running(role) as bench:
             image = bench.images[role]
+        before = set(await self.leftovers(self.context()))
         container_id = secrets.token_hex(13)
         await _start_and_be_killed(self, role, image, container_id)
-        return container_id
+        return container_id, before
 
     @promise(Role.WAITS)
     async def test_clear_removes_what_a_killed_instance_left_and_counts_its_containers(self) -> None:
-        before = set(await self.leftovers(self.context()))
-        container_id = await self._leave_one()
+        container_id, before = await self._leave_one()
         async with self.running() as bench:
             bench.ids.add(container_id)
             left = await bench.leftovers() - before
@@ -114,8 +114,7 @@ class LifePromises(DriverTests):
 
     @promise(Role.WAITS)
     async def test_clear_cancelled_at_every_step_is_finished_by_the_next(self) -> None:
-        before = set(await self.leftovers(self.context()))
-        container_id = await self._leave_one()
+        container_id, before = await self._leave_one()
         async with self.running() as bench:
             bench.ids.add(container_id)
 

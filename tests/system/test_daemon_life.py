@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from tests.http_caller import HOST, Answer, Caller, Ended, connected
+from tests.parts import need_program
 from tests.system.live_daemon import LiveDaemon, LiveFunction, eventually, live_daemon, message
 
 pytestmark = pytest.mark.system
@@ -251,3 +252,18 @@ async def test_a_gibibyte_goes_through_a_function_with_the_daemons_memory_flat(
     assert (await function.call(body=b"next")).headers[b"fnd-container"] == b"warm"
     shared.control.delete(f"/v2/fns/{function.id}")
     await eventually(lambda: not shared.containers_left())
+
+
+# File descriptors.
+
+
+async def test_connections_leave_descriptors_for_containers(directory: Path) -> None:
+    prlimit = need_program("prlimit", "util-linux")
+    with live_daemon(directory, within=[prlimit, "--nofile=400:400"]) as daemon:
+        function = daemon.function("f")
+        callers = [await daemon.caller() for _ in range(400)]  # most of them wait to be accepted
+        await eventually(lambda: daemon.descriptors() >= 300)
+        answer = await callers[0].ask(b"POST", function.target, body=b"served")
+        assert answer.body == b"served"
+        for caller in callers:
+            caller.close()

@@ -19,6 +19,9 @@ exits)
     ;;
 killed)
     kill -KILL $$
+    # The first process of a namespace cannot kill itself, but the kernel can.
+    ulimit -t 1
+    while :; do :; done
     ;;
 talks)
     number=0

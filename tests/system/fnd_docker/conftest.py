@@ -13,21 +13,21 @@ from fnd.hookspecs import ContainerSpec, DriverContext, Link
 from fnd.ids import new_id
 from fnd.testing.leavings import no_descriptor_left
 from fnd_docker.driver import DockerDriver
-from tests.private_docker import PrivateDocker, add_program, private_docker, python_image
+from tests.private_docker import PrivateDocker, add_program
 from tests.system.live_daemon import PROGRAMS
 
 ANSWERING = "fnd-test/answering:1"
 PLAYING = "fnd-test/playing:1"
+LAMBDA = "fnd-test/lambda:1"
 
 
 @pytest.fixture(scope="session")
-def engine() -> Iterator[PrivateDocker]:
-    """An engine with an image of each program that tests use."""
-    with private_docker() as engine:
-        python_image(engine)
-        add_program(engine, ANSWERING, PROGRAMS / "answering.py")
-        add_program(engine, PLAYING, PROGRAMS / "playing.py")
-        yield engine
+def engine(docker: PrivateDocker) -> PrivateDocker:
+    """The engine, with an image of each program that tests use."""
+    add_program(docker, ANSWERING, PROGRAMS / "answering.py")
+    add_program(docker, PLAYING, PROGRAMS / "playing.py")
+    add_program(docker, LAMBDA, PROGRAMS / "lambda_runtime.py")
+    return docker
 
 
 @attrs.frozen

@@ -163,6 +163,19 @@ async def test_its_streams_can_be_its_link(bench: Bench) -> None:
     assert log.streams["stdout"] == b""
 
 
+async def test_its_end_is_told_though_nobody_reads_all_that_it_has_written(bench: Bench) -> None:
+    async with bench.driver.start(bench.spec(play="pour", link=Link.STREAMS, memory=64)) as container:
+        received = len(await container.streams.receive_some(10))
+        await trio.sleep(0.5)
+        assert container.pid is not None
+        os.kill(container.pid, signal.SIGKILL)
+        with trio.fail_after(20):
+            assert await container.wait() == Exit(signal=signal.SIGKILL)
+            while part := await container.streams.receive_some(65536):
+                received += len(part)
+    assert received >= 65536
+
+
 async def test_what_nobody_reads_of_its_output_makes_it_wait(bench: Bench) -> None:
     async with bench.driver.start(bench.spec(play="pour", link=Link.STREAMS, memory=64)) as container:
         await trio.sleep(1)

@@ -13,7 +13,7 @@ from fnd.hookspecs import BuildFailed, ContainerFailed, Exit
 from fnd.testing.log import KeptLog
 from fnd_docker.driver import DockerDriver
 from tests.private_docker import PrivateDocker, private_docker, python_image
-from tests.system.fnd_docker.conftest import ANSWERING, Bench, context
+from tests.system.fnd_docker.conftest import ANSWERING, LAMBDA, Bench, context
 from tests.system.live_daemon import LiveDaemon, LiveFunction, eventually, live_daemon
 
 pytestmark = pytest.mark.system
@@ -26,10 +26,11 @@ def daemon_with(directory: Path, engine: PrivateDocker) -> Iterator[LiveDaemon]:
         yield daemon
 
 
-def function_of(daemon: LiveDaemon, image: str) -> LiveFunction:
-    """Make a fn of an image."""
+def function_of(daemon: LiveDaemon, image: str, **fields: str) -> LiveFunction:
+    """Make a fn of an image, whose containers stay however slow the machine is."""
     app_id = daemon.control.post("/v2/apps", {"name": "app"})["id"]
-    body = {"name": "f", "app_id": app_id, "image": f"docker://{image}", "memory": 64}
+    kept = {"memory": 64, "idle_timeout": 3600}
+    body = {"name": "f", "app_id": app_id, "image": f"docker://{image}", **kept, **fields}
     return LiveFunction(daemon, daemon.control.post("/v2/fns", body)["id"])
 
 
@@ -45,6 +46,15 @@ async def test_calls_are_hot_and_nothing_is_left_when_it_stops(root: Path, engin
         assert len(engine.containers()) == 1
     assert engine.containers() == []
     assert not list((root / "run").glob("docker/*"))
+
+
+async def test_a_lambda_function_is_hot_in_an_image_with_a_python(root: Path, engine: PrivateDocker) -> None:
+    with daemon_with(root, engine) as daemon:
+        function = function_of(daemon, LAMBDA, format="lambda")
+        for number in range(5):
+            answer = await function.call(body=b"%d" % number)
+            assert (answer.status, answer.body) == (200, b"%d" % number)
+            assert answer.headers[b"fnd-container"] == (b"warm" if number else b"cold")
 
 
 async def test_what_a_killed_daemon_left_is_cleared_and_nothing_of_another_daemons(
@@ -198,7 +208,8 @@ async def test_without_an_engine_the_driver_runs_and_says_what_is_missing(root: 
         await driver.service()
         (protection,) = driver.protection()
         assert "does not answer" in protection.by
-        assert await driver.clear() == 0
+        with pytest.raises(ContainerFailed, match="does not answer"):
+            await driver.clear()
         with pytest.raises(ContainerFailed, match="does not answer"):
             await driver.prepare("docker://anything")
         with pytest.raises(ContainerFailed, match="start it, or name another"):
@@ -227,6 +238,44 @@ async def test_an_engine_that_stops_ends_its_containers_and_is_found_again_when_
                 pass
             await driver.clear()
             bench.nothing_is_left()
+
+
+async def test_what_could_not_be_removed_is_as_soon_as_the_engine_is_back(root: Path) -> None:
+    with private_docker() as engine:
+        python_image(engine)
+        driver = DockerDriver(context(root, engine))
+        async with driver.running():
+            bench = Bench(driver, engine, root / "run")
+            image = await sleeping_image(bench, root)
+            async with driver.start(bench.spec(image)) as kept:
+                async with driver.start(bench.spec(image)):
+                    await trio.to_thread.run_sync(engine.kill)
+                with pytest.raises(ContainerFailed, match="does not answer"):
+                    async with driver.start(bench.spec(image)):
+                        pass
+                assert len(list(bench.runtime.iterdir())) == 2, "what was never asked for leaves no directory"
+                await trio.to_thread.run_sync(engine.start)
+                await eventually(lambda: len(engine.containers()) == 1)
+                await eventually(lambda: [path.name for path in bench.runtime.iterdir()] == [kept.spec.container_id])
+            bench.nothing_is_left()
+
+
+async def test_what_an_earlier_daemon_left_is_cleared_even_if_the_engine_comes_later(root: Path) -> None:
+    with private_docker() as engine:
+        python_image(engine)
+        first = DockerDriver(context(root, engine))
+        async with first.running():
+            bench = Bench(first, engine, root / "run")
+            image = await sleeping_image(bench, root)
+            async with first.start(bench.spec(image)):
+                await trio.to_thread.run_sync(engine.kill)
+        assert len(list(bench.runtime.iterdir())) == 1
+        driver = DockerDriver(context(root, engine))
+        async with driver.running():
+            with pytest.raises(ContainerFailed, match="does not answer"):
+                await driver.clear()
+            await trio.to_thread.run_sync(engine.start)
+            await eventually(lambda: not engine.containers() and not list(bench.runtime.iterdir()))
 
 
 async def sleeping_image(bench: Bench, root: Path) -> str:

@@ -47,7 +47,7 @@ container = groups.create("C1", memory=64, pids=10, cpu=250)
 child = subprocess.Popen(["sleep", "1000"])
 container.add(child.pid)
 found["members"] = container.members() == [child.pid]
-container.freeze(True)
+found["frozen"] = container.freeze(time.monotonic() + 10)
 container.kill()
 found["killed"] = child.wait()
 found["empty"] = container.wait_empty(time.monotonic() + 10)
@@ -78,6 +78,7 @@ def test_it_moves_aside_works_below_and_leaves_all_as_it_was(group: Path) -> Non
         "beside": group.name,
         "existing": 0,
         "members": True,
+        "frozen": True,
         "killed": -9,
         "empty": True,
         "existing then": ["C1"],

@@ -23,8 +23,10 @@ from fnd_process.processes import (
     kill_all,
     marked,
     newest_pid,
+    pause,
     read_entry,
     send,
+    stands_still,
     user_of,
     wait_for_exits,
 )
@@ -181,3 +183,25 @@ def test_all_that_is_found_is_stopped_until_nothing_new_is(start: Start) -> None
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
     assert kill_marked("CONTAINER")
+
+
+COMPUTES = """
+import threading
+def compute():
+    while True: pass
+for _ in range(8):
+    threading.Thread(target=compute).start()
+print("ready")
+"""
+
+
+def test_what_is_paused_stands_still_with_all_its_threads(start: Start) -> None:
+    process = start(COMPUTES)
+    assert not stands_still(process.pid)
+    for _ in range(20):
+        assert pause(lambda: [process.pid], time.monotonic() + 10) == [process.pid]
+        assert stands_still(process.pid)
+        process.send_signal(signal.SIGCONT)
+    process.kill()
+    process.wait()
+    assert stands_still(process.pid)

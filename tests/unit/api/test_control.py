@@ -20,6 +20,7 @@ from litestar import Litestar
 from fnd import __version__, errors
 from fnd.api.builds import MAX_BUILDS, Builder
 from fnd.api.source_archive import ArchiveLimits
+from fnd.clearing import clear_spool
 from fnd.errors import BuildFailed
 from fnd.ids import new_id
 from fnd.runtime.call import Call
@@ -150,6 +151,7 @@ async def test_pools_have_every_container_with_its_state_and_ages(client: httpx.
         "in_state": 1.0,
         "calls": 7,
         "pid": 42,
+        "running": 0,
         "call_id": "",
     }
 
@@ -458,10 +460,10 @@ class TestBuilder:
                 nursery.cancel_scope.cancel()
         assert spool(services) == []
 
-    async def test_what_a_killed_daemon_left_is_cleared(self, services: Any, builder: Builder) -> None:
+    async def test_what_a_killed_daemon_left_is_cleared(self, services: Any) -> None:
         left = services.settings.data_directory / "spool" / "left"
         left.mkdir(parents=True)
-        builder.clear()
+        clear_spool(services.settings.data_directory)
         assert spool(services) == []
 
     async def test_a_spool_that_cannot_be_written_is_told(

@@ -203,3 +203,21 @@ async def test_looking_takes_no_more_than_its_share(
         await trio.sleep(5)
         assert [round(at, 6) for at in one.at] == [0.02, 2.02, 4.02]
         nursery.cancel_scope.cancel()
+
+
+async def test_a_container_that_cannot_be_looked_at_keeps_no_other_from_it(
+    tmp_path: Path, uses: list[int], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(census: Census | None = None) -> list[int]:
+        raise OSError(24, "Too many open files")
+
+    blind, other = Case(tmp_path), Case(tmp_path)
+    monkeypatch.setattr(blind.tree, "members", look)
+    uses[:] = [200 * MIB]
+    dog = Watchdog(trio.CapacityLimiter(1))
+    dog.add(blind.watched)
+    dog.add(other.watched)
+    with trio.move_on_after(2):
+        await dog.run()
+    assert blind.tree.killed == 0
+    assert other.tree.killed == 1

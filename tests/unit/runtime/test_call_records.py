@@ -17,7 +17,17 @@ from fnd.errors import FunctionFailed, StoreUnavailable
 from fnd.ids import new_id
 from fnd.model import CallQuery, CallRecord
 from fnd.runtime.call import Call
-from fnd.runtime.call_records import AT_ONCE, FLUSH_SECONDS, MOST_UNWRITTEN, PER_FLUSH, CallRecords, record_of, select
+from fnd.runtime.call_records import (
+    AT_ONCE,
+    FLUSH_SECONDS,
+    MOST_UNWRITTEN,
+    PER_FLUSH,
+    CallRecords,
+    LostCalls,
+    asked_for,
+    record_of,
+    select,
+)
 from fnd.runtime.events import EventBus
 from fnd.runtime.pool import FunctionPool, PoolTimeouts
 from fnd_mock.codec import MockCodec
@@ -320,3 +330,22 @@ async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> Non
     with pytest.raises(FunctionFailed):
         await call.wait()
     assert call._error is None
+
+
+async def test_who_follows_is_told_of_each_call_as_it_ends_and_how_many_were_lost() -> None:
+    records = CallRecords(10)
+    over(records)
+    with records.over.subscribe(capacity=2) as following:
+        calls = [over(records) for _ in range(5)]
+        assert [await following.__anext__() for _ in range(3)] == [*calls[:2], LostCalls(3)]
+
+
+def test_who_follows_some_is_told_of_no_others() -> None:
+    records = CallRecords(10)
+    call = over(records, error="it failed")
+    fn = call.pool.version.fn
+    assert asked_for(CallQuery(limit=0, fn_id=fn.id, failed=True), call) == record_of(call)
+    assert asked_for(CallQuery(limit=0, fn_id="another"), call) is None
+    assert asked_for(CallQuery(limit=0, failed=True), over(records)) is None
+    assert asked_for(CallQuery(limit=0, slower=1), call) is None
+    assert asked_for(CallQuery(limit=0, fn_id="another"), LostCalls(3)) == LostCalls(3)
