@@ -117,7 +117,7 @@ async def test_one_that_is_idle_for_a_while_is_paused_and_still_ends_in_time(aut
     assert trio.current_time() == 1 + 10
 
 
-async def test_while_launches_wait_the_machine_none_is_paused(autojump_clock: MockClock) -> None:
+async def test_while_launches_wait_for_the_machine_none_is_paused(autojump_clock: MockClock) -> None:
     keeper, driver = Keeper(idle=60, launching=True), MockDriver()
     container = make(keeper, driver=driver, pause=3)
     async with trio.open_nursery() as nursery:
