@@ -9,6 +9,8 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
+
 from fnd.hookspecs import FunctionBodyTooLarge, FunctionResponseLost, InvalidFunctionResponse
 from fnd_stdio.talk import BLANK, Talk
 
@@ -25,6 +27,7 @@ _COMPLETE_STRINGS: Final = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+
 """To behind the last string that is complete."""
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _PARENTHESES: Final = bytes.maketrans(b"{}[]", b"()()")
+_json: Final = msgspec.json.Decoder(msgspec.Raw)
 _NO_MARKS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _TO_MARK: Final = re.compile(rb'[^"{}\[\]]*+')
 _TO_END_OF_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
@@ -69,6 +72,9 @@ class FrameReader:
                 return None
             if data[0] != _BRACE:
                 raise InvalidFunctionResponse
+            if _is_whole(data):
+                self._begin()
+                return data.rstrip(BLANK)
         end = self._end(data)
         if end is None:
             self._held += data
@@ -166,6 +172,17 @@ class FrameReader:
             self._in_string = self._escaped
             at += 1
         return at
+
+
+def _is_whole(data: bytes) -> bool:
+    """Return whether `data` is plainly a frame, as most are: small, and JSON to its end. If not, it may be one yet."""
+    if len(data) > _FEW or data.count(b"{") + data.count(b"[") > DEEPEST:
+        return False
+    try:
+        _json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _after(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:
