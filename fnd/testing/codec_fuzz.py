@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from signal import SIGKILL
 
 import attrs
@@ -67,9 +68,10 @@ class FuzzPromises(CodecTests):
 
                 async def play() -> None:
                     call = await self.take(talk.wire)
-                    for part in cut(chance, spoiled(chance, self.pieces(call), _WORDS)):
-                        await talk.wire.send(part)
-                        await trio.lowlevel.checkpoint()
+                    with suppress(trio.BrokenResourceError):
+                        for part in cut(chance, spoiled(chance, self.pieces(call), _WORDS)):
+                            await talk.wire.send(part)
+                            await trio.lowlevel.checkpoint()
                     await talk.function.exit(Exit(signal=SIGKILL))
                     clock.rate = _RUSH
 

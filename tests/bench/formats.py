@@ -14,7 +14,7 @@ from tests.bench.processes import processor_seconds
 from tests.bench.stage import TRIVIAL, Stage
 
 LEAST_RATE: Final = at_least(0.7)
-OTHERS: Final[Mapping[str, Target | None]] = {"json": LEAST_RATE, "http": None, "webserver": None}
+OTHERS: Final[Mapping[str, Target | None]] = {"json": LEAST_RATE, "http": None, "lambda": None, "webserver": None}
 """The other formats, and what they must reach."""
 HTTP_STREAM: Final = "http-stream"
 _FUNCTIONS: Final = {HTTP_STREAM: TRIVIAL, **{name: f"{TRIVIAL}_{name}" for name in OTHERS}}
@@ -61,9 +61,9 @@ def _who(callers: int) -> str:
 
 def rate_figure(rounds: Sequence[Round], name: str, callers: int, target: Target | None) -> Figure:
     """Return a format's calls per second over http-stream's; not a number if any call failed."""
-    stream, socket = [one[name].load for one in rounds], [one[HTTP_STREAM].load for one in rounds]
-    failed = sum(load.errors for load in [*stream, *socket])
-    rates = [load.rate for load in stream], [load.rate for load in socket]
+    other, base = [one[name].load for one in rounds], [one[HTTP_STREAM].load for one in rounds]
+    failed = sum(load.errors for load in [*other, *base])
+    rates = [load.rate for load in other], [load.rate for load in base]
     return Figure(
         name=f"calls per second by {name} over http-stream's, {_who(callers)}",
         value=math.nan if failed else median_ratio(*rates),
@@ -76,11 +76,11 @@ def rate_figure(rounds: Sequence[Round], name: str, callers: int, target: Target
 
 def processor_figure(rounds: Sequence[Round], name: str, callers: int) -> Figure:
     """Return what a call by a format costs the daemon, over what one by http-stream does."""
-    stream = [one[name].processor_per_call for one in rounds]
-    socket = [one[HTTP_STREAM].processor_per_call for one in rounds]
+    other = [one[name].processor_per_call for one in rounds]
+    base = [one[HTTP_STREAM].processor_per_call for one in rounds]
     return Figure(
         name=f"processor time of a call by {name} over http-stream's, {_who(callers)}",
-        value=median_ratio(stream, socket),
+        value=median_ratio(other, base),
         unit="×",
-        detail=f"{name} {median(stream) * 1e6:.0f} µs, {HTTP_STREAM} {median(socket) * 1e6:.0f} µs",
+        detail=f"{name} {median(other) * 1e6:.0f} µs, {HTTP_STREAM} {median(base) * 1e6:.0f} µs",
     )
