@@ -7,7 +7,7 @@ that fails leaves calls alone. It belongs to the trio thread.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ class FnVersion:
         app, fn = self.app, self.fn
         parts = [
             *(app.id, app.name, fn.id, fn.name, fn.image, fn.format),
-            *(fn.memory, fn.cpu, fn.timeout, fn.idle_timeout, fn.min_warm, fn.max_containers),
+            *(fn.memory, fn.cpu, fn.timeout, fn.idle_timeout, fn.min_warm, fn.max_containers, fn.concurrency),
             *(self.config(), self.annotations()),
         ]
         written = json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()
@@ -99,6 +99,8 @@ class Catalog:
         self._fns: Final[dict[str, Fn]] = {}
         self._triggers: Final[dict[str, Trigger]] = {}
         self._versions: Final[dict[str, FnVersion]] = {}
+        self._fns_by_name: dict[str, dict[str, None]] | None = None
+        """The ids of the fns of each name."""
         for app in apps:
             self.put_app(app)
         for fn in fns:
@@ -121,6 +123,15 @@ class Catalog:
         trigger = None if entry is None else entry.triggers.get(path or "/")
         version = None if trigger is None else self.fn(trigger.fn_id)
         return None if trigger is None or version is None else TriggerMatch(trigger, version)
+
+    def fns_named(self, name: str, app_name: str | None = None) -> Sequence[FnVersion]:
+        """Return the fns of that name, of all apps or of one."""
+        if self._fns_by_name is None:  # not before anybody asks
+            self._fns_by_name = {}
+            for fn in self._fns.values():
+                self._fns_by_name.setdefault(fn.name, {})[fn.id] = None
+        found = [version for fn_id in self._fns_by_name.get(name, ()) if (version := self.fn(fn_id)) is not None]
+        return found if app_name is None else [version for version in found if version.app.name == app_name]
 
     def warm(self) -> Iterator[FnVersion]:
         """Yield the fns of which containers are to be kept whether they are called or not."""
@@ -169,7 +180,10 @@ class Catalog:
         """Take a new fn of a known app, or a changed one. Return whether it was any news."""
         if self._fns.get(fn.id) == fn:
             return False
+        self._forget_name(self._fns.get(fn.id))
         self._fns[fn.id] = self._apps[fn.app_id].fns[fn.id] = fn
+        if self._fns_by_name is not None:
+            self._fns_by_name.setdefault(fn.name, {})[fn.id] = None
         self._renew(fn.id)
         return True
 
@@ -190,7 +204,7 @@ class Catalog:
         for trigger in entry.triggers.values():
             del self._triggers[trigger.id]
         for fn_id in entry.fns:
-            del self._fns[fn_id]
+            self._forget_name(self._fns.pop(fn_id))
             self._retire(fn_id)
         return RemovedApp(entry.app, tuple(entry.fns.values()))
 
@@ -199,6 +213,7 @@ class Catalog:
         fn = self._fns.pop(fn_id, None)
         if fn is None:
             return None
+        self._forget_name(fn)
         entry = self._apps[fn.app_id]
         del entry.fns[fn_id]
         for trigger in [trigger for trigger in entry.triggers.values() if trigger.fn_id == fn_id]:
@@ -212,6 +227,13 @@ class Catalog:
         if trigger is not None:
             del self._apps[trigger.app_id].triggers[trigger.source]
         return trigger
+
+    def _forget_name(self, fn: Fn | None) -> None:
+        if fn is not None and self._fns_by_name is not None:
+            ids = self._fns_by_name[fn.name]
+            del ids[fn.id]
+            if not ids:
+                del self._fns_by_name[fn.name]
 
     def _renew(self, fn_id: str) -> None:
         old = self._versions.pop(fn_id, None)

@@ -13,7 +13,7 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,6 +21,7 @@ import attrs
 
 from fnd.hookspecs import Driver, Protection
 from fnd.machine import memory_for_containers
+from fnd.plugins import Plugin, describe
 
 MIN_PYTHON: Final = (3, 11)
 MIN_OPEN_FILES: Final = 4096
@@ -59,8 +60,12 @@ class DriverStatus:
 
     @classmethod
     def of(cls, driver: Driver) -> DriverStatus:
-        """Return the status of a running driver."""
-        return cls(scheme=driver.scheme, protection=tuple(driver.protection()))
+        """Return the status of a running driver. One that cannot tell what protects its containers is not believed."""
+        try:
+            protection = tuple(driver.protection())
+        except Exception as error:
+            protection = (Protection("everything", False, f"the driver does not say: {describe(error)}"),)
+        return cls(scheme=driver.scheme, protection=protection)
 
 
 @attrs.frozen(kw_only=True)
@@ -69,6 +74,15 @@ class Diagnosis:
 
     checks: tuple[Check, ...]
     drivers: tuple[DriverStatus, ...]
+
+
+def check_plugins(plugins: Iterable[Plugin]) -> tuple[Check, ...]:
+    """Return a check for each plugin of which something is not used, or has failed."""
+    return tuple(
+        Check(name=f"plugin {plugin.name}", outcome="warning", found=plugin.status().state, advice=plugin.reason)
+        for plugin in plugins
+        if plugin.reason
+    )
 
 
 def check_machine(data_directory: Path, runtime_directory: Path) -> tuple[Check, ...]:

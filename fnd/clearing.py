@@ -23,6 +23,7 @@ from fnd.errors import AlreadyRunning, ConfigurationError, FndError
 from fnd.hookspecs import ContainerFailed, Driver, DriverContext
 from fnd.listeners import remove_stale
 from fnd.plugin_manager import PluginManager
+from fnd.plugins import describe
 from fnd.store.lock import directory_held, held
 
 SPOOL: Final = "spool"
@@ -105,8 +106,10 @@ async def clean(settings: Settings) -> Cleaning:
         with ExitStack() as stack:
             await trio.to_thread.run_sync(_hold, settings, stack)
             before = await trio.to_thread.run_sync(_listing, settings)
-            found = PluginManager().drivers(partial(driver_context, settings))
+            plugins = PluginManager()
+            found = plugins.drivers(partial(driver_context, settings))
             drivers = [await _run_and_clear(scheme, driver) for scheme, driver in found.items()]
+            drivers += [Cleared(driver=plugin.name, error=plugin.reason) for plugin in plugins.without_driver()]
             await trio.to_thread.run_sync(_clear_own, settings)
             removed = before - await trio.to_thread.run_sync(_listing, settings)
     return Cleaning(
@@ -123,6 +126,8 @@ async def _run_and_clear(scheme: str, driver: Driver) -> Cleared:
             return await clear(scheme, driver)
     except FndError as error:
         return Cleared(driver=scheme, error=error.message)
+    except Exception as error:
+        return Cleared(driver=scheme, error=describe(error))
 
 
 def _hold(settings: Settings, stack: ExitStack) -> None:

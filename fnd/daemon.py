@@ -22,19 +22,25 @@ from fnd import __version__, listeners, systemd
 from fnd.api.app import make_application
 from fnd.api.doors import CONTROL, PUBLIC, Doors
 from fnd.api.invoke import Invocation
+from fnd.api.lambda_invoke import LambdaInvocation
+from fnd.api.plugin_metrics import PluginMetrics
+from fnd.api.plugin_routes import PluginRoutes
 from fnd.api.services import Services
 from fnd.catalog import Catalog
-from fnd.clearing import clear, clear_spool, driver_context, make_runtime_directory, remove_empty_directories
+from fnd.clearing import Cleared, clear_spool, make_runtime_directory, remove_empty_directories
 from fnd.config import Settings, reload_settings
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.errors import ConfigurationError, FndError
-from fnd.hookspecs import CodecContext, Driver, SocketWatcher
+from fnd.errors import ApplicationFailed, ConfigurationError, FndError
+from fnd.hookspecs import Driver, SocketWatcher
 from fnd.http.asgi import ASGIBridge
 from fnd.http.request import RequestLimits
 from fnd.http.server import Server, ServerLimits, running_server
 from fnd.log import DaemonLog, daemon_log, get_logger
+from fnd.offers import Offers, ask, running_driver
 from fnd.plugin_manager import PluginManager
+from fnd.plugins import Plugin, blame
 from fnd.runtime.agent import Agent, running_agent
+from fnd.runtime.call_listeners import telling
 from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import Event, EventBus, EventKind
 from fnd.runtime.function_logs import FunctionLogs
@@ -98,6 +104,7 @@ class Daemon:
         self._load = load
         self._log = log
         self._events = EventBus()
+        self._records = CallRecords(settings.call_records)
         self._logs = FunctionLogs(
             settings.data_directory / "logs",
             per_call_limit=settings.function_log_size,
@@ -110,6 +117,7 @@ class Daemon:
         self._stop_requested = trio.Event()
         self._hurry_requested = trio.Event()
         self._reloading = trio.Lock()
+        self._plugins: PluginManager | None = None
 
     # What an operator asks for, by signal or over the control socket.
 
@@ -131,6 +139,8 @@ class Daemon:
         """
         async with self._reloading, self._manager.reloading():
             loaded = await trio.to_thread.run_sync(self._load)
+            if self._plugins is not None:
+                await trio.to_thread.run_sync(self._plugins.check_settings, loaded.plugins)
             reloaded = reload_settings(self.settings, loaded)
             self.settings = settings = reloaded.settings
             self._log.set_level(settings.log_level)
@@ -171,6 +181,7 @@ class Daemon:
         await self._manager.stopping(self.settings.grace_period + _CLEANUP_SECONDS, "Stopping: letting calls finish")
         await self._enter("stopping", "Stopping: letting calls finish")
         self._events.close()
+        self._records.over.close()
         self._logs.end_streams()
         await self._drain(public, control)
         if public.connections or control.connections:
@@ -207,20 +218,23 @@ class Daemon:
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
             await enter(_background(self._logs.run))
             history = CallHistory(store, settings.call_history)
-            records = CallRecords(settings.call_records)
-            await enter(records.flushing(history))
+            await enter(self._records.flushing(history))
             watcher = await enter(watching_sockets())
-            plugins = PluginManager()
-            drivers = plugins.drivers(partial(driver_context, settings))
-            codecs = plugins.codecs(partial(self._codec_context, watcher))
-            _check_default_driver(settings.default_driver, drivers)
-            for scheme, driver in drivers.items():
-                await enter(driver.running())
-                cleared = await clear(scheme, driver)
-                if cleared.containers:
-                    _log.warning("cleared what an earlier daemon left", driver=scheme, containers=cleared.containers)
-                if cleared.error:
-                    _log.warning("what an earlier daemon left cannot be cleared", driver=scheme, error=cleared.error)
+            # In a thread, for modules are imported and hooks called that may take their time.
+            plugins, offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
+            codecs = offered.codecs
+            drivers = dict(offered.drivers)
+            _check_default_driver(settings.default_driver, drivers, plugins)
+            for scheme, driver in offered.drivers.items():
+                try:
+                    cleared = await enter(running_driver(driver, partial(plugins.of_driver(scheme).trouble, "driver")))
+                except Exception as error:
+                    plugins.driver_failed(scheme, error)
+                    del drivers[scheme]
+                    _check_default_driver(settings.default_driver, drivers, plugins)
+                else:
+                    _tell_of_cleared(cleared)
+            self._records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -231,7 +245,8 @@ class Daemon:
                     timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
-                    records=records,
+                    records=self._records,
+                    on_fault=partial(blame, plugins),
                 )
             )
             await enter(watching_pressure(agent.relieve))
@@ -249,14 +264,20 @@ class Daemon:
                 codecs=codecs,
                 logs=self._logs,
                 events=self._events,
-                records=records,
+                records=self._records,
                 history=history,
+                plugins=plugins,
+                metrics=PluginMetrics(offered.metrics),
             )
             await trio.to_thread.run_sync(clear_spool, settings.data_directory)
             management = ASGIBridge(make_application(services))
             await enter(management.lifespan())
             token = settings.management_token if settings.management else ""
-            handler = Doors(Invocation(agent, catalog), management, token)
+            routes = PluginRoutes()
+            await enter(routes.mounting(offered.routes))
+            invocation = Invocation(agent, catalog)
+            of_lambda = LambdaInvocation(invocation, agent, catalog)
+            handler = Doors(invocation, of_lambda, management, token, routes)
             opened = await enter(listeners.open_listeners(settings.listen, settings.control, self._inherited))
             public = await enter(running_server(handler, _server_limits(settings)))
             control = await enter(running_server(handler, _server_limits(settings)))
@@ -287,14 +308,24 @@ class Daemon:
             else:
                 self.stop()
 
-    def _codec_context(self, watcher: SocketWatcher, plugin: str) -> CodecContext:
-        settings = self.settings
-        return CodecContext(
-            socket_watcher=watcher,
-            max_response_header_size=settings.max_response_header_size,
-            max_response_body_size=settings.max_response_body_size,
-            settings=settings.plugins.get(plugin, {}),
-        )
+    def _ask_plugins(self, watcher: SocketWatcher) -> tuple[PluginManager, Offers]:
+        """Load every plugin and take what it offers. Raises ConfigurationError."""
+        plugins = self._plugins = PluginManager(_tell_of_plugin)
+        return plugins, ask(plugins, self.settings, watcher)
+
+
+def _tell_of_cleared(cleared: Cleared) -> None:
+    if cleared.containers:
+        _log.warning("cleared what an earlier daemon left", driver=cleared.driver, containers=cleared.containers)
+    if cleared.error:
+        _log.warning("what an earlier daemon left cannot be cleared", driver=cleared.driver, error=cleared.error)
+
+
+def _tell_of_plugin(plugin: Plugin, where: str, what: str, count: int, error: BaseException | None) -> None:
+    # A module that is not there says all in its message.
+    trace = None if isinstance(error, ImportError | ApplicationFailed) else error
+    about = {"plugin": plugin.name, "distribution": plugin.distribution, "where": where, "what": what, "count": count}
+    _log.error("plugin failed", **about, exc_info=trace)
 
 
 async def _drain_all(*servers: Server) -> None:
@@ -339,10 +370,11 @@ def _server_limits(settings: Settings) -> ServerLimits:
     )
 
 
-def _check_default_driver(name: str, drivers: Mapping[str, Driver]) -> None:
+def _check_default_driver(name: str, drivers: Mapping[str, Driver], plugins: PluginManager) -> None:
     if name not in drivers:
-        known = ", ".join(sorted(drivers))
-        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}")
+        known = ", ".join(sorted(drivers)) or "none"
+        reasons = [f"; the plugin {plugin.name!r} failed: {plugin.reason}" for plugin in plugins.suspects(name)]
+        raise ConfigurationError(f"default_driver: there is no driver {name!r} here, only: {known}{''.join(reasons)}")
 
 
 def _raise_descriptor_limit() -> None:

@@ -13,8 +13,10 @@ class FndError(Exception):
     """The root: anything fnd raises on purpose, with a message fit for a person."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        # A name from a function's files or from the caller may hold lone surrogates, which neither a store nor a
+        # stream of events could take. Here, so that whoever passes a message on need not think of it.
+        self.message = message.encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(self.message)
 
 
 class APIError(FndError):
@@ -205,10 +207,23 @@ class Draining(APIError):
 
 
 class FunctionError(APIError):
-    """The function, not fnd and not the caller, failed this call."""
+    """The function, not fnd and not the caller, failed this call.
+
+    `payload` is what the function itself says of that, if it does: JSON for who asked in a way that has room for it.
+    """
 
     status = 502
     default_message = "function failed"
+
+    def __init__(self, message: str | None = None, *, payload: bytes = b"") -> None:
+        super().__init__(message)
+        self.payload = payload
+
+
+class ContainerEnded(FunctionError):
+    """The call's container was ended under it, because of another call that it served at the same time."""
+
+    default_message = "the function's container was ended"
 
 
 class FunctionFailed(FunctionError):
@@ -283,6 +298,10 @@ class ConfigurationError(FndError):
 
 class ApplicationFailed(FndError):
     """The ASGI application could not start, or failed while it stopped; the message has what it said."""
+
+
+class PluginFailed(FndError):
+    """A plugin does not do what it should, in a way of which it says nothing itself."""
 
 
 class StoreTooNew(FndError):

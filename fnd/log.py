@@ -102,6 +102,16 @@ def daemon_log(
         writer.close(2.0)
 
 
+@contextmanager
+def no_log() -> Iterator[None]:
+    """Log next to nothing while in the context: for commands that use parts of the daemon, and say all themselves."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(LEVELS["critical"]))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+
+
 def _is_journal(stream: TextIO, environment: Mapping[str, str]) -> bool:
     """Return whether `stream` goes to the journal, systemd.exec(5) on $JOURNAL_STREAM."""
     status = os.fstat(stream.fileno())

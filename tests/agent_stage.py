@@ -13,9 +13,10 @@ from typing import Any
 import attrs
 import trio
 
+from fnd import errors
 from fnd.catalog import FnVersion
 from fnd.dispatch import Dispatch, KeepAlive, Limits
-from fnd.hookspecs import CallRequest, CallResponse
+from fnd.hookspecs import CallRequest, CallResponse, Codec
 from fnd.ids import new_id
 from fnd.model import App, Fn
 from fnd.runtime.agent import Agent, running_agent
@@ -81,6 +82,11 @@ class Stage:
                     await container.resume()
                 request = CallRequest(call.id, "POST", b"/", [], WholeBody(body), time.time() + 30, False)
                 answer = await self.answer(await container.session.exchange(request))
+        except errors.FunctionResponseLost as error:
+            raise container.loss(error) from error
+        except (trio.Cancelled, trio.TooSlowError):
+            call.cut_short = True
+            raise
         finally:
             self.agent.release(call, container)
         assert answer == body
@@ -120,11 +126,12 @@ async def stage(
     pause: float = inf,
     keep_alive: KeepAlive = KeepAlive.FIXED,
     max_pools: int = 10_000,
-    hot: bool = True,
+    codec: Codec | None = None,
+    driver: MockDriver | None = None,
 ) -> AsyncIterator[Stage]:
     """Run an agent on a machine of so many MiB; at the end it is cancelled, and nothing may be left."""
     dispatch = Dispatch(Limits(memory=memory, cores=cores, max_pools=max_pools))
-    driver = MockDriver()
+    driver = driver or MockDriver()
     events = EventBus()
     records = CallRecords(1000)
     logs = FunctionLogs(Path("/nowhere"))  # keeps what it is given in memory: nobody runs its writer
@@ -133,7 +140,7 @@ async def stage(
         async with running_agent(
             dispatch,
             drivers={"mock": driver},
-            codecs={"mock": MockCodec() if hot else ColdCodec()},
+            codecs={"mock": codec or MockCodec()},
             default_driver="mock",
             keep_alive=keep_alive,
             timeouts=PoolTimeouts(start=start_timeout, image=60.0, pause=pause),

@@ -18,7 +18,7 @@ from fnd.api.services import Services
 from fnd.catalog import Catalog, FnVersion
 from fnd.config import load_settings
 from fnd.hookspecs import Codec, Protection
-from fnd.http.asgi import ASGIApplication
+from fnd.http.asgi_types import ASGIApplication
 from fnd.runtime.call import Call
 from fnd.runtime.call_records import CallRecords
 from fnd.runtime.events import EventBus

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import resource
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,17 +33,27 @@ def engine_image(image: str) -> str:
 
 
 def container_body(
-    spec: ContainerSpec, settings: DockerSettings, instance: str, sockets: Path, *, network: bool, podman: bool = False
+    spec: ContainerSpec,
+    settings: DockerSettings,
+    instance: str,
+    sockets: Path,
+    *,
+    network: bool,
+    podman: bool = False,
+    command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the body of POST /containers/create.
 
     `sockets` is the directory for its socket on this host, `network` whether its function asks for one, `podman`
-    whether it is Podman that is asked. Raises ContainerFailed if no process can have its environment.
+    whether it is Podman that is asked, `command` what the image starts, which is needed for who has a launcher alone.
+    Raises ContainerFailed if no process can have its environment.
     """
     network = network or settings.network_always
     streams = spec.link is Link.STREAMS
     environment = spec.variables(SOCKETS)
+    launcher = {"Entrypoint": ["python3", "-I", "-S", "-c", spec.launcher], "Cmd": [*command]} if spec.launcher else {}
     return {
+        **launcher,
         "Image": engine_image(spec.image),
         "User": settings.user,
         "Env": [f"{name}={value}" for name, value in environment.items()],

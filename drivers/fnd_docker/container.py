@@ -9,7 +9,8 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,15 @@ from typing import Any, Final
 import attrs
 import trio
 
-from fnd.hookspecs import ContainerFailed, ContainerSpec, Exit, ImageUnusable, Link, Streams
+from fnd.hookspecs import (
+    ContainerFailed,
+    ContainerSpec,
+    Exit,
+    ImageUnusable,
+    Link,
+    Streams,
+    connect_in_network_of,
+)
 from fnd_docker.attachment import Attachment, attached
 from fnd_docker.bodies import container_body, container_name, engine_image
 from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, REMOVE_TIME, Books, remove_container, remove_directory
@@ -73,6 +82,7 @@ class DockerContainer:
         self._process: int | None = None
         """A descriptor of that process (pidfd), where its end may have to be seen before its output was read."""
         self._paused = False
+        self._let_go = False
         self._streams = _Streams(self) if spec.link is Link.STREAMS else None
 
     @property
@@ -119,6 +129,24 @@ class DockerContainer:
             await self._steer("unpause")
             self._paused = False
 
+    async def connect(self, port: int) -> socket.socket:
+        """Return a socket connected to a TCP port inside. Raises OSError if nobody listens; ContainerFailed."""
+        try:
+            found = await self._inspect()
+        except EngineError as error:
+            raise ContainerFailed(f"Docker Engine does not know a container: {error.message}") from error
+        pid = found["State"]["Pid"]
+        process = await trio.to_thread.run_sync(_open_process, pid or -1, found["Id"], limiter=self._workshop.limiter)
+        if process is None:
+            raise ContainerFailed(
+                "Only at an engine on this host can ports of containers be reached: let the function listen on its "
+                "Unix socket"
+            )
+        try:
+            return await connect_in_network_of(process, port)
+        finally:
+            os.close(process)
+
     async def _steer(self, what: str) -> None:
         for attempt in range(1, STEER_TRIES + 1):
             try:
@@ -150,7 +178,8 @@ class DockerContainer:
             self._attended.set()
 
     def let_go(self) -> None:
-        """Nobody reads its output any more: take the rest, since the engine removes none whose output is held up."""
+        """It is to be removed. Take the rest of its output, since the engine removes none whose output is held up."""
+        self._let_go = True
         if self._streams is not None:
             self._streams.let_go()
 
@@ -162,9 +191,12 @@ class DockerContainer:
         await self._attended.wait()
 
     async def _follow(self) -> None:
-        """Its streams have ended: return once it has, too. Where only the connection was lost, attach anew."""
+        """Its streams have ended: return once it has, too. Where only the connection was lost, attach anew.
+
+        Of one that is being removed nobody wants to know how it ended.
+        """
         retry = FIRST_RETRY
-        while True:
+        while not self._let_go:
             try:
                 if await self._has_ended():
                     return
@@ -287,6 +319,15 @@ class _Streams:
         await trio.lowlevel.checkpoint()
         while not self._unread and not self._whole:
             await self._news.wait()
+        return self._take(max_bytes)
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already; b"" at its end. Raises trio.WouldBlock if nothing is."""
+        if not self._unread and not self._whole:
+            raise trio.WouldBlock
+        return self._take(max_bytes)
+
+    def _take(self, max_bytes: int) -> bytes:
         part = bytes(self._unread[:max_bytes])
         del self._unread[:max_bytes]
         if not self.full:
@@ -403,9 +444,17 @@ def _make_directories(directory: Path, user: str) -> None:
 
 async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> None:
     sockets = sockets_of(workshop, spec)
-    podman = await workshop.engine.is_podman()
-    body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network, podman=podman)
     try:
+        command = await _command(workshop, spec) if spec.launcher else ()
+        body = container_body(
+            spec,
+            workshop.settings,
+            workshop.instance,
+            sockets,
+            network=network,
+            podman=await workshop.engine.is_podman(),
+            command=command,
+        )
         with trio.CancelScope(shield=True):
             await workshop.engine.request(
                 "POST", "/containers/create", body=body, time=CREATE_TIME, name=container_name(spec.container_id)
@@ -416,6 +465,12 @@ async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> Non
         raise _failed("create", error) from error
     workshop.books.answered()
     await trio.lowlevel.checkpoint_if_cancelled()
+
+
+async def _command(workshop: Workshop, spec: ContainerSpec) -> Sequence[str]:
+    """Return what the image starts. Raises EngineError."""
+    found = await workshop.engine.request("GET", f"/images/{engine_image(spec.image)}/json")
+    return [*(found["Config"].get("Entrypoint") or ()), *(found["Config"].get("Cmd") or ())]
 
 
 @asynccontextmanager

@@ -1,8 +1,23 @@
 """The process driver, fnd's default: a container is a sandboxed tree of processes on this host."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from fnd.hookspecs import Driver, DriverContext, hookimpl
 
-__all__ = ["fnd_driver"]
+if TYPE_CHECKING:
+    from fnd_process.settings import ProcessSettings
+
+__all__ = ["fnd_driver", "fnd_settings"]
+
+
+@hookimpl
+def fnd_settings() -> type[ProcessSettings]:
+    """Declare the settings."""
+    from fnd_process.settings import ProcessSettings
+
+    return ProcessSettings
 
 
 @hookimpl

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,9 +17,19 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams, surrounding_nursery
+from fnd.hookspecs import (
+    Container,
+    ContainerFailed,
+    ContainerSpec,
+    Exit,
+    Link,
+    Streams,
+    connect_in_network_of,
+    surrounding_nursery,
+)
 from fnd_process.descriptors import patiently
 from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory, unmake_directory
+from fnd_process.launching import with_launcher
 from fnd_process.privileges import MIB, data_limit
 from fnd_process.processes import read_entry
 from fnd_process.removal import remove_tree
@@ -69,7 +80,7 @@ def _make(workshop: Workshop, program: Program, spec: ContainerSpec) -> tuple[St
             undo.callback(workshop.users.give_back, user)
         start = Start(
             spec=spec,
-            program=program,
+            program=with_launcher(program, spec.launcher),
             directory=workshop.runtime_directory / spec.container_id,
             user=user,
             cgroup=None,
@@ -161,6 +172,15 @@ class ProcessContainer:
         async with self._pausing:
             if not self._ending:
                 self._run_on()
+
+    async def connect(self, port: int) -> socket.socket:
+        """Return a socket connected to a TCP port inside. Raises OSError if nobody listens; ContainerFailed."""
+        if not isinstance(self._tree, SandboxTree):
+            raise ContainerFailed(
+                "Containers have no networks of their own here, so that a port could be anybody's: let the function "
+                "listen on its Unix socket"
+            )
+        return await connect_in_network_of(self._tree.first_pidfd, port)
 
     def _run_on(self) -> None:
         if self._paused:
@@ -328,32 +348,74 @@ class ProcessContainer:
 
 
 class _Streams:
-    """A container's standard input and output."""
+    """A container's standard input and output: written at once, and waited for only where the pipe is full or empty."""
 
     def __init__(self, stdin: int, stdout: int) -> None:
-        self._input = trio.lowlevel.FdStream(stdin)
-        self._output = trio.lowlevel.FdStream(stdout)
+        for fd in (stdin, stdout):
+            os.set_blocking(fd, False)
+        self._input = stdin
+        self._output = stdout
 
     async def send_all(self, data: bytes) -> None:
         """Write to standard input. Raises trio.BrokenResourceError if nothing reads it any more."""
-        await self._input.send_all(data)
+        sent = self._write(data)
+        if sent == len(data):
+            return
+        with memoryview(data) as rest:
+            while sent < len(data):
+                await trio.lowlevel.wait_writable(self._open(self._input))
+                sent += self._write(rest[sent:])
+
+    def _write(self, data: bytes | memoryview) -> int:
+        try:
+            return os.write(self._open(self._input), data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            raise trio.BrokenResourceError("nothing reads the container's standard input") from error
 
     async def send_eof(self) -> None:
         """Close standard input."""
-        await self._input.aclose()
+        self.close_input()
+        await trio.lowlevel.checkpoint()
 
     async def receive_some(self, max_bytes: int) -> bytes:
         """Read from standard output; b"" at its end."""
-        return bytes(await self._output.receive_some(max_bytes))
+        while True:
+            await trio.lowlevel.wait_readable(self._open(self._output))
+            try:
+                return os.read(self._output, max_bytes)
+            except BlockingIOError:
+                continue
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """Read from standard output what is there already. Raises trio.WouldBlock if nothing is."""
+        try:
+            return os.read(self._open(self._output), max_bytes)
+        except BlockingIOError:
+            raise trio.WouldBlock from None
 
     def close_input(self) -> None:
         """Close standard input, without waiting."""
-        self._input.close()
+        self._input = _close(self._input)
 
     def close(self) -> None:
         """Close both."""
-        self._input.close()
-        self._output.close()
+        self.close_input()
+        self._output = _close(self._output)
+
+    def _open(self, fd: int) -> int:
+        if fd < 0:
+            raise trio.ClosedResourceError
+        return fd
+
+
+def _close(fd: int) -> int:
+    """Close a descriptor that tasks may be waiting for; return what stands for a closed one."""
+    if fd >= 0:
+        trio.lowlevel.notify_closing(fd)
+        os.close(fd)
+    return -1
 
 
 def _open_streams(launched: Launched) -> _Streams:

@@ -49,14 +49,19 @@ class Interpreter:
         return cls(Path(value["executable"]), Path(value["prefix"]), value["version"])
 
 
+def own_interpreter() -> Interpreter:
+    """Return the interpreter that runs the daemon."""
+    executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
+    return Interpreter(executable, Path(sys.base_prefix), sys.version.split()[0])
+
+
 def find_interpreter(runtime: str) -> Interpreter:
     """Return the interpreter for a runtime such as "python" or "python3.11". Synchronous, and may start it.
 
     Any version the runtime leaves open is the daemon's own. Raises BuildFailed.
     """
     wanted = runtime.removeprefix("python")
-    executable = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
-    own = Interpreter(executable, Path(sys.base_prefix), sys.version.split()[0])
+    own = own_interpreter()
     if _is_version(own.version, wanted):
         return own
     path = os.pathsep.join([os.environ.get("PATH", ""), SEARCH_PATH])

@@ -25,7 +25,7 @@ from fnd.api.services import STATE_KEY, Services
 from fnd.api.v2 import V2_ROUTES
 
 if TYPE_CHECKING:
-    from fnd.http.asgi import ASGIApplication
+    from fnd.http.asgi_types import ASGIApplication
 
 _NOT_ASCII: Final = re.compile(rb"[\x80-\xff]")
 DESCRIPTION: Final = (

@@ -64,15 +64,18 @@ class Builder:
         self._limits = limits
         self._builds = trio.CapacityLimiter(MAX_BUILDS)
 
-    def build(self, driver: Driver) -> LineStream:
-        """Return the answer to a request whose body is the tar of a function's directory."""
+    def build(self, driver: Driver, on_fault: Callable[[Exception], None]) -> LineStream:
+        """Return the answer to a request whose body is the tar of a function's directory.
+
+        `on_fault` is told of what the driver raises against its contract.
+        """
 
         @asynccontextmanager
         async def opened(receive: Receive) -> AsyncIterator[Producer]:
             async with self._builds, self._directory() as directory:
                 source = directory / "source"
                 await self._receive(receive, directory / "source.tar", source)
-                yield _producer(driver, source)
+                yield _producer(driver, source, on_fault)
 
         return LineStream(opened)
 
@@ -126,7 +129,7 @@ class Builder:
                 buffer.clear()
 
 
-def _producer(driver: Driver, source: Path) -> Producer:
+def _producer(driver: Driver, source: Path, on_fault: Callable[[Exception], None]) -> Producer:
     async def produce(emit: Emit) -> None:
         async def forward(lines: trio.MemoryReceiveChannel[str]) -> None:
             async for line in lines:
@@ -136,7 +139,7 @@ def _producer(driver: Driver, source: Path) -> Producer:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(forward, receive)
             with send:
-                result = await _build(driver, source, _progress(send))
+                result = await _build(driver, source, _progress(send), on_fault)
         await emit(result)
 
     return produce
@@ -152,11 +155,15 @@ def _progress(send: trio.MemorySendChannel[str]) -> Callable[[str], None]:
     return progress
 
 
-async def _build(driver: Driver, source: Path, progress: Callable[[str], None]) -> BuildDone | BuildError:
+async def _build(
+    driver: Driver, source: Path, progress: Callable[[str], None], on_fault: Callable[[Exception], None]
+) -> BuildDone | BuildError:
     try:
         return BuildDone(image=await driver.build(source, progress))
     except FndError as error:
         return BuildError(error=error.message)
-    except Exception:
+    except Exception as fault:
         log.exception("build failed", driver=driver.scheme)
-        return BuildError(error="The build failed by a fault of fnd's own; the daemon's log has the cause")
+        on_fault(fault)
+        whose = f"a fault of the {driver.scheme} driver"
+        return BuildError(error=f"The build failed by {whose}; the daemon's log has the cause")

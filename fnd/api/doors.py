@@ -1,8 +1,8 @@
 """Which door a request takes, and who may use it.
 
-Invocation goes straight to its handler, whoever calls. Everything else is the management API, one ASGI application:
-over the control socket for the daemon's own user and root, over other listeners only where the operator has turned it
-on, for who has the token.
+Invocation goes straight to its handler, whoever calls. Everything else is the management API, one ASGI application, and
+plugins' own: over the control socket for the daemon's own user and root, over other listeners only where the operator
+has turned it on, for who has the token.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import TYPE_CHECKING, Final
 
 from fnd import errors
 from fnd.api.invoke import INVOKE_PREFIX, TRIGGER_PREFIX, Invocation
+from fnd.api.lambda_invoke import FUNCTIONS_PREFIX, LambdaInvocation
+from fnd.api.plugin_routes import PREFIX as PLUGINS_PREFIX
+from fnd.api.plugin_routes import PluginRoutes
 
 if TYPE_CHECKING:
     from fnd.http.asgi import ASGIBridge
@@ -28,9 +31,18 @@ PUBLIC: Final = "public"
 class Doors:
     """The handler of every request. `management_token` "" means that management is for the control socket only."""
 
-    def __init__(self, invocation: Invocation, management: ASGIBridge, management_token: str) -> None:
+    def __init__(
+        self,
+        invocation: Invocation,
+        lambda_invocation: LambdaInvocation,
+        management: ASGIBridge,
+        management_token: str,
+        plugins: PluginRoutes,
+    ) -> None:
         self._invocation = invocation
+        self._lambda_invocation = lambda_invocation
         self._management = management
+        self._plugins = plugins
         self._expected = f"Bearer {management_token}".encode() if management_token else b""
 
     def __call__(self, connection: Connection, request: Request) -> Awaitable[None]:
@@ -42,7 +54,11 @@ class Doors:
             return self._invocation.invoke(connection, request)
         if target.startswith(TRIGGER_PREFIX):
             return self._invocation.trigger(connection, request)
+        if target.startswith(FUNCTIONS_PREFIX):
+            return self._lambda_invocation(connection, request)
         self._admit(connection, request)
+        if target.startswith(PLUGINS_PREFIX):
+            return self._plugins(connection, request)
         return self._management(connection, request)
 
     def _admit(self, connection: Connection, request: Request) -> None:

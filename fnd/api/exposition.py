@@ -7,7 +7,7 @@ Prometheus a counter reset, which its functions expect.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -17,24 +17,69 @@ from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from fnd import __version__
+from fnd.plugins import describe
 
 if TYPE_CHECKING:
     from fnd.api.metrics import Snapshot
+    from fnd.plugins import Plugin
 
 MIB: Final = 1 << 20
 FUNCTION: Final = ("app", "fn")
 OPEN_METRICS_TYPE: Final = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+_OPEN_METRICS_END: Final = b"# EOF\n"
 DAEMON_STATES: Final = ("starting", "ready", "draining", "stopping")
 
 
-def render(snapshot: Snapshot, open_metrics: bool) -> tuple[bytes, str]:
-    """Return the metrics as text, OpenMetrics 1.0 or Prometheus' own 0.0.4, and its content type."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(snapshot))
-    ProcessCollector(registry=registry)
+def render(
+    snapshot: Snapshot, of_plugins: Sequence[tuple[Plugin, Sequence[Metric]]], open_metrics: bool
+) -> tuple[bytes, str, list[tuple[Plugin, str]]]:
+    """Return the metrics as text, OpenMetrics 1.0 or Prometheus' own 0.0.4, and its content type.
+
+    Last comes what was left out of plugins' metrics, and why: what cannot be written, and names that others have.
+    """
+    metrics = list(_Collector(snapshot).collect())
+    metrics += ProcessCollector(registry=None).collect()
+    taken = {name for metric in metrics for name in _names(metric)}
+    write = _open_metrics if open_metrics else generate_latest
+    parts = [write(_Found(metrics))]
+    left_out = []
+    for plugin, found in of_plugins:
+        new: list[Metric] = []
+        try:
+            for metric in found:
+                names = _names(metric)
+                if names & taken:
+                    left_out.append((plugin, f"{metric.name} is the name of another metric"))
+                else:
+                    taken |= names
+                    new.append(metric)
+            parts.append(write(_Found(new)))
+        except Exception as error:
+            left_out.append((plugin, f"they cannot be written: {describe(error)}"))
     if open_metrics:
-        return openmetrics.generate_latest(registry), OPEN_METRICS_TYPE  # type: ignore[no-untyped-call]
-    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+        return b"".join(parts) + _OPEN_METRICS_END, OPEN_METRICS_TYPE, left_out
+    return b"".join(parts), CONTENT_TYPE_PLAIN_0_0_4, left_out
+
+
+def _open_metrics(found: _Found) -> bytes:
+    written: bytes = openmetrics.generate_latest(found)  # type: ignore[no-untyped-call]
+    return written.removesuffix(_OPEN_METRICS_END)
+
+
+def _names(metric: Metric) -> set[str]:
+    """Return the names that a metric takes in the text."""
+    return {metric.name, *(sample.name for sample in metric.samples)}
+
+
+class _Found(CollectorRegistry):
+    """Metrics that have been collected already."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        super().__init__()
+        self._metrics = metrics
+
+    def collect(self) -> Iterator[Metric]:
+        yield from self._metrics
 
 
 class _Collector(Collector):

@@ -8,8 +8,10 @@ import attrs
 import trio
 from litestar import Request, Response, get
 
+from fnd.api.plugin_metrics import WHERE
 from fnd.api.services import services_of
 from fnd.catalog import CatalogCounts
+from fnd.plugins import Plugin
 from fnd.runtime.statistics import AgentStatistics
 from fnd.store import StoreHealth
 
@@ -39,13 +41,18 @@ async def metrics(request: Request[Any, Any, Any]) -> Response[bytes]:
     )
     open_metrics = OPEN_METRICS in request.headers.get("accept", "")
     # Written out in a thread: there may be thousands of functions.
-    text, content_type = await trio.to_thread.run_sync(_render, snapshot, open_metrics)
+    of_plugins = await services.metrics.collect()
+    text, content_type, troubles = await trio.to_thread.run_sync(_render, snapshot, of_plugins, open_metrics)
+    for plugin, trouble in troubles:
+        plugin.trouble(WHERE, trouble)
     # A header, since the framework would add a second charset to a media type.
     return Response(text, media_type="text/plain", headers={"content-type": content_type})
 
 
-def _render(snapshot: Snapshot, open_metrics: bool) -> tuple[bytes, str]:
+def _render(
+    snapshot: Snapshot, of_plugins: list[tuple[Plugin, list[Any]]], open_metrics: bool
+) -> tuple[bytes, str, list[tuple[Plugin, str]]]:
     # Imported here: a daemon that nobody scrapes saves a megabyte.
     from fnd.api.exposition import render
 
-    return render(snapshot, open_metrics)
+    return render(snapshot, of_plugins, open_metrics)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 import attrs
 
 from fnd.api.builds import Builder
+from fnd.api.plugin_metrics import PluginMetrics
 
 if TYPE_CHECKING:
     from litestar.connection import ASGIConnection
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fnd.catalog import Catalog
     from fnd.config import Settings
     from fnd.hookspecs import Codec, Driver
+    from fnd.plugins import Plugin
     from fnd.runtime.call import Call
     from fnd.runtime.call_records import CallRecords
     from fnd.runtime.events import EventBus
@@ -88,6 +90,9 @@ class Services:
     """Of the last calls that are over."""
     history: CallHistory
     """Where records go to."""
+    plugins: Iterable[Plugin] = ()
+    metrics: PluginMetrics = attrs.field(factory=lambda: PluginMetrics({}))
+    """Plugins' own."""
     builder: Builder = attrs.field(
         default=attrs.Factory(lambda self: Builder(self.settings.data_directory), takes_self=True)
     )

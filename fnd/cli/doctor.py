@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +13,16 @@ import click
 from rich.console import Group
 from rich.text import Text
 
-from fnd.cli.client import Daemon
 from fnd.cli.control_socket import CONTROL_SOCKET, control_path
-from fnd.cli.exits import ExitCode, NotReachable
+from fnd.cli.exits import ExitCode
+from fnd.cli.looking import asked_or_looked, scratch_settings
 from fnd.cli.options import config_file_option
 from fnd.cli.output import JSON, output_option, protection, stdout, table, write_json
-from fnd.errors import FndError
+from fnd.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from fnd.checks import Check, DriverStatus
+    from fnd.checks import Diagnosis
     from fnd.clearing import Cleaning
-    from fnd.config import Settings
-    from fnd.hookspecs import Driver
 
 _STYLES = {"ok": "green", "warning": "yellow", "problem": "bold red"}
 
@@ -59,18 +57,11 @@ def doctor(
         return _clean(flags, config, output)
     if control is None and runtime_directory is not None:
         control = Path(runtime_directory) / CONTROL_SOCKET
-    control = control_path(control)
-    try:
-        with Daemon(control) as daemon:
-            diagnosis: dict[str, Any] = daemon.get("/control/doctor")
-        who = f"the daemon at {control}"
-    except NotReachable:
-        diagnosis = _look(flags, config)
-        who = f"this command; no daemon answers at {control}"
+    diagnosis = asked_or_looked(control_path(control), "/control/doctor", partial(_look, flags, config))
     if output == JSON:
-        write_json({"found_by": who, **diagnosis})
+        write_json(diagnosis)
     else:
-        stdout().print(_for_people(who, diagnosis))
+        stdout().print(_for_people(diagnosis))
     problem = any(check["outcome"] == "problem" for check in diagnosis["checks"])
     return ExitCode.FAILED if problem else ExitCode.OK
 
@@ -105,56 +96,34 @@ def _cleaning_for_people(cleaning: Cleaning) -> Group:
     )
 
 
-def _look(flags: Mapping[str, Any], config: Path | None) -> dict[str, Any]:
-    """Do what the daemon would: look at the machine, and start each driver, with directories of its own."""
+def _look(flags: Mapping[str, Any], config: Path | None) -> Diagnosis:
+    """Do what the daemon would: look at the machine, and try each plugin, with directories of its own."""
     import trio
-    from litestar.serialization import encode_json
 
-    from fnd.checks import Diagnosis, check_machine
+    from fnd.checks import Check, Diagnosis, DriverStatus, check_machine, check_plugins
     from fnd.config import load_settings
+    from fnd.plugin_manager import PluginManager
+    from fnd.trial import try_plugins
 
     settings = load_settings(flags, config, os.environ)
-    checks = list(check_machine(settings.data_directory, settings.runtime_directory))
+    checks = check_machine(settings.data_directory, settings.runtime_directory)
     drivers: list[DriverStatus] = []
-    with tempfile.TemporaryDirectory(prefix="fnd-") as scratch:
-        trio.run(_try_drivers, settings, Path(scratch), checks, drivers)
-    diagnosis = Diagnosis(checks=tuple(checks), drivers=tuple(drivers))
-    decoded: dict[str, Any] = json.loads(encode_json(diagnosis))
-    return decoded
-
-
-async def _try_drivers(settings: Settings, scratch: Path, checks: list[Check], found: list[DriverStatus]) -> None:
-    from fnd.checks import Check, DriverStatus
-
-    for scheme, driver in _drivers(settings, scratch).items():
+    plugins = PluginManager()
+    with scratch_settings(flags, config) as scratch:
         try:
-            async with driver.running():
-                found.append(DriverStatus.of(driver))
-        except FndError as error:
-            name = f"driver {scheme}"
-            checks.append(Check(name=name, outcome="warning", found="cannot be used", advice=error.message))
+            trio.run(try_plugins, plugins, scratch, lambda driver: drivers.append(DriverStatus.of(driver)))
+        except ConfigurationError as error:
+            checks += (Check(name="settings", outcome="problem", found="no daemon would start", advice=error.message),)
+    return Diagnosis(checks=checks + check_plugins(plugins), drivers=tuple(drivers))
 
 
-def _drivers(settings: Settings, scratch: Path) -> dict[str, Driver]:
-    from fnd.hookspecs import DriverContext
-    from fnd.plugin_manager import PluginManager
-
-    def context(plugin: str) -> DriverContext:
-        data, runtime = scratch / plugin / "data", scratch / plugin / "run"
-        for directory in (data, runtime):
-            directory.mkdir(parents=True)
-        return DriverContext(data, runtime, settings.plugins.get(plugin, {}))
-
-    return dict(PluginManager().drivers(context))
-
-
-def _for_people(who: str, diagnosis: dict[str, Any]) -> Group:
+def _for_people(diagnosis: dict[str, Any]) -> Group:
     rows = [
         [check["name"], Text(check["outcome"], _STYLES[check["outcome"]]), check["found"], check["advice"]]
         for check in diagnosis["checks"]
     ]
     return Group(
-        Text(f"Found by {who}.\n"),
+        Text(f"Found by {diagnosis['found_by']}.\n"),
         table(["CHECK", "", "FOUND", "WHAT TO DO"], rows),
         *(protection(driver) for driver in diagnosis["drivers"] if driver["protection"]),
     )

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -24,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("fnd.cli.serve:serve", "Run the daemon."),
     "init": ("fnd.cli.init:init", "Make the directory of a new function."),
     "deploy": ("fnd.cli.deploy:deploy", "Build a function's directory and put it into service."),
+    "dev": ("fnd.cli.dev:dev", "Serve a function while you work on it."),
     "invoke": ("fnd.cli.invoke:invoke", "Call a function: standard input in, its answer out."),
     "apps": ("fnd.cli.apps:apps", "List and change apps."),
     "fns": ("fnd.cli.fns:fns", "List and change functions."),
@@ -36,6 +38,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "status": ("fnd.cli.status:status", "Show the daemon's state."),
     "simulate": ("fnd.cli.simulate:simulate", "Replay arrivals under virtual time, and compare policies."),
     "doctor": ("fnd.cli.doctor:doctor", "Check what this machine offers the daemon, and what is missing."),
+    "plugins": ("fnd.cli.plugins:plugins", "List plugins and their settings, and begin a new one."),
     "drain": ("fnd.cli.lifecycle:drain", "Let the daemon finish its calls and take no new ones."),
     "reload": ("fnd.cli.lifecycle:reload", "Make the daemon read its configuration again."),
     "stop": ("fnd.cli.lifecycle:stop", "Stop the daemon in an orderly way."),
@@ -46,14 +49,14 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class LazyGroup(click.Group):
-    """The commands, imported one at a time."""
+    """The commands, imported one at a time; those of plugins come after fnd's own."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
+        return [*COMMANDS, *_of_plugins()]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
-            return None
+            return _load_from_plugin(cmd_name)
         module, _, attribute = COMMANDS[cmd_name][0].partition(":")
         command = getattr(importlib.import_module(module), attribute)
         assert isinstance(command, click.Command)
@@ -62,27 +65,53 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in COMMANDS and not args[0].startswith("-") and args[0] not in _of_plugins():
             import difflib
 
-            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1)
             hint = f" Do you mean {near[0]}?" if near else " fnd --help lists the commands."
             ctx.fail(f"There is no command {args[0]!r}.{hint}")
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _blame(ctx):
+                return super().invoke(ctx)
         except BrokenPipeError:  # which click would make an exit code of its own from
             raise OutputClosed from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+        if others := _of_plugins():
+            with formatter.section("Commands of plugins"):
+                formatter.write_dl([(name, f"From {distribution}.") for name, distribution in others.items()])
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(int(code)), meaning) for code, meaning in MEANINGS.items()])
+
+
+def _of_plugins() -> Mapping[str, str]:
+    from fnd.cli.plugin_commands import plugin_commands
+
+    return {name: whose for name, whose in plugin_commands().items() if name not in COMMANDS}
+
+
+def _load_from_plugin(name: str) -> click.Command | None:
+    from fnd.cli.plugin_commands import load_plugin_command
+
+    return load_plugin_command(name)
+
+
+def _blame(ctx: click.Context) -> AbstractContextManager[None]:
+    """Return what names the plugin whose command this is in what it raises; nothing for fnd's own."""
+    name = next(iter(ctx._protected_args), None)
+    if name is None or name in COMMANDS:
+        return nullcontext()
+    from fnd.cli.plugin_commands import blamed_on_its_plugin
+
+    return blamed_on_its_plugin(name)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import json
 import socket
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Final, Protocol
 
@@ -29,6 +30,17 @@ class Answer(enum.Enum):
     DONE = enum.auto()
 
 
+ErrorForm = Callable[[errors.APIError], "tuple[int, Headers, bytes]"]
+"""How an error is answered: its status, its headers and its body."""
+
+
+def plain_error(error: errors.APIError) -> tuple[int, Headers, bytes]:
+    """Return an error's own status and headers, and its message as JSON."""
+    headers = [(b"Content-Type", b"application/json; charset=utf-8")]
+    headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in error.headers]
+    return error.status, headers, json.dumps({"message": error.message}).encode("utf-8")
+
+
 # Enum members as globals: looking one up through its class costs more than what is done with it.
 _NONE: Final = Answer.NONE
 _STARTED: Final = Answer.STARTED
@@ -45,7 +57,7 @@ class Subject(Protocol):
 class AnswerWriter(Alarm):
     """Writes the answer to the request in hand, one at a time, whole or in parts.
 
-    `about` is the handler's to set; it is for the request in hand alone.
+    `about` and `error_form` are the handler's to set; they are for the request in hand alone.
     """
 
     __slots__ = (
@@ -62,6 +74,7 @@ class AnswerWriter(Alarm):
         "_write_deadline",
         "_write_timeout",
         "about",
+        "error_form",
     )
 
     def __init__(self, alarms: Alarms, sock: socket.socket, write_timeout: float) -> None:
@@ -70,6 +83,7 @@ class AnswerWriter(Alarm):
         self._write_timeout = write_timeout
         self._write_deadline = inf
         self.about: Subject | None = None
+        self.error_form: ErrorForm = plain_error
         self._request: Request | None = None
         self._answer = _DONE
         self._closing = False
@@ -86,11 +100,10 @@ class AnswerWriter(Alarm):
         return self._answer is _STARTED
 
     async def respond_error(self, error: errors.APIError) -> None:
-        """Answer with the error's status and message, as JSON. Raises and, cancelled, leaves what `respond` does."""
-        headers = [(b"Content-Type", b"application/json; charset=utf-8")]
-        headers += [(name.encode("ascii"), value.encode("ascii")) for name, value in error.headers]
-        headers += self._failed(error)
-        await self.respond(error.status, headers, json.dumps({"message": error.message}).encode("utf-8"))
+        """Answer in the form that errors have for this request. Raises and, cancelled, leaves what `respond` does."""
+        form, self.error_form = self.error_form, plain_error
+        status, headers, body = form(error)
+        await self.respond(status, headers + self._failed(error), body)
 
     def _failed(self, error: errors.APIError) -> Headers:
         about, self.about = self.about, None
@@ -163,6 +176,18 @@ class AnswerWriter(Alarm):
             if self._chunked:
                 await self._send(wire.LAST_CHUNK)
         self._answer = _DONE
+
+    async def start_switched(self, headers: Headers, lines: bytes = b"") -> None:
+        """Begin an answer 101; what follows, through `send_raw`, is another protocol's. Raises CallerGone."""
+        self._closing = False
+        head = self._head(101, headers, lines, b"Connection: Upgrade\r\n", b"")
+        self._closing = self._without_body = True
+        self._chunked, self._left = False, None
+        await self._send(head)
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send another protocol's bytes. Raises CallerGone, also if the caller takes nothing for too long."""
+        await self._send(data)
 
     def abort(self) -> None:
         """Give up an answer that has begun: the caller sees the connection end before the answer does."""

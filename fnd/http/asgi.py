@@ -8,7 +8,7 @@ application where it stands, as it cancels a call; where the application itself 
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import unquote_to_bytes
@@ -17,18 +17,13 @@ import trio
 
 from fnd import errors
 from fnd.http import wire
+from fnd.http.asgi_types import ASGIApplication, Message, Scope
 from fnd.log import get_logger
 
 if TYPE_CHECKING:
     from fnd.http.connection import Connection
     from fnd.http.request import Request
     from fnd.http.wire import Headers
-
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _VERSIONS: Final = {"version": "3.0", "spec_version": "2.3"}
 _LIFESPAN_VERSIONS: Final = {"version": "3.0", "spec_version": "2.0"}
@@ -41,15 +36,18 @@ _log = get_logger(__name__)
 class ASGIBridge:
     """A handler of requests that has `application` answer them."""
 
-    def __init__(self, application: ASGIApplication) -> None:
+    def __init__(self, application: ASGIApplication, root_path: str = "") -> None:
+        """`root_path` is where the application is mounted, without a slash at its end; paths keep it."""
         self._application = application
+        self._root_path = root_path
         self._state: dict[str, Any] = {}
 
     async def __call__(self, connection: Connection, request: Request) -> None:
         """Answer `request`. Raises what the application raised; cancelled, so was the application."""
         exchange = _Exchange(connection, request)
         try:
-            await self._application(_http_scope(connection, request, self._state), exchange.receive, exchange.send)
+            scope = _http_scope(connection, request, self._root_path, self._state)
+            await self._application(scope, exchange.receive, exchange.send)
         except Exception as error:
             if exchange.told_gone:
                 raise errors.CallerGone from error
@@ -70,11 +68,13 @@ class ASGIBridge:
             if lifespan.failure is None:
                 yield
                 await lifespan.shutdown()
+            else:
+                nursery.cancel_scope.cancel()  # it may not know that it need not wait for more
         if lifespan.failure is not None:
             raise errors.ApplicationFailed(lifespan.failure) from lifespan.error
 
 
-def _http_scope(connection: Connection, request: Request, state: dict[str, Any]) -> Scope:
+def _http_scope(connection: Connection, request: Request, root_path: str, state: dict[str, Any]) -> Scope:
     path, _, query = request.target.partition(b"?")
     return {
         "type": "http",
@@ -85,7 +85,7 @@ def _http_scope(connection: Connection, request: Request, state: dict[str, Any])
         "path": unquote_to_bytes(path).decode("utf-8", "replace"),
         "raw_path": path,
         "query_string": query,
-        "root_path": "",
+        "root_path": root_path,
         "headers": [(name.lower(), value) for name, value in request.headers],
         "client": connection.client,
         "server": connection.server,

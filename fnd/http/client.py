@@ -18,15 +18,11 @@ from trio.lowlevel import wait_readable
 
 from fnd import errors
 from fnd.http import wire
-from fnd.http.heads import ResponseHead, remember_response
+from fnd.http.responses import ClientResponse, ResponseReader
 
 if TYPE_CHECKING:
     from fnd.hookspecs import RequestBody
-    from fnd.http.wire import Headers
 
-_USUAL: Final = (b"Content-Type", b"Fn-Fdk-Version", b"Fn-Fdk-Runtime", b"Fn-Http-Status")
-_FORWARDED: Final = frozenset((*_USUAL, *map(bytes.lower, _USUAL)))
-"""Names as functions usually spell them, which need no second look."""
 _TRUST_IDLE_SECONDS: Final = 1.0
 """A connection idle for longer is looked at before it is used: who closed it in the meantime is seen."""
 _KEEP_IDLE_SECONDS: Final = 4.0
@@ -34,66 +30,7 @@ _KEEP_IDLE_SECONDS: Final = 4.0
 closes it as it runs on, when a request may be on its way already."""
 
 
-class ClientResponse:
-    """An answer as it arrives: `status` and `headers` are there, `first` and `receive` bring the body."""
-
-    status = 0
-    length: int | None = None
-    head_complete = False
-    complete = False
-    received = 0
-
-    _connection: ClientConnection
-
-    def __init__(self) -> None:
-        self._chunks: list[bytes] = []
-        self.headers: Headers = []
-
-    @property
-    def first(self) -> bytes:
-        """What has arrived of the body and was not taken yet; taking it empties it."""
-        chunks = self._chunks
-        if not chunks:
-            return b""
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        return data
-
-    async def receive(self) -> bytes:
-        """Return the next part of the body, b"" at the end.
-
-        Raises FunctionError, or the APIError that ended the request's body. Cancelled: the connection is not reusable.
-        """
-        while not self._chunks and not self.complete:
-            await self._connection.advance()
-        return self.first
-
-
-class KnownResponse(ClientResponse):
-    """One that came whole, with a head that came before: what the parser would make of it, without asking it."""
-
-    status = 200
-    head_complete = True
-    complete = True
-    first = b""
-
-    def __init__(self, head: ResponseHead, data: bytes) -> None:
-        self.headers = head.headers
-        self.length = self.received = length = head.length
-        if length:
-            self.first = data[-length:]
-
-    async def receive(self) -> bytes:
-        """Return the body if it was not taken yet, then b""."""
-        data, self.first = self.first, b""
-        return data
-
-
-_NOTHING: Final = ClientResponse()
-"""What has arrived of an answer when nothing has."""
-
-
-class ClientConnection:
+class ClientConnection(ResponseReader):
     """A connection to one function, opened by `connect` and again when the function has closed it between exchanges."""
 
     def __init__(self, connect: Callable[[], socket.socket], *, max_header_size: int, max_body_size: int) -> None:
@@ -101,48 +38,54 @@ class ClientConnection:
 
         Raises what `connect` raises.
         """
+        super().__init__(max_header_size=max_header_size, max_body_size=max_body_size)
         self._connect = connect
-        self._again: ResponseHead | None = None
-        self._max_header_size = max_header_size
-        self._max_body_size = max_body_size
         self._sock = connect()
-        self._parser = httptools.HttpResponseParser(self)
-        self._response = ClientResponse()
-        self._response.complete = True
         self._upload: _Upload | None = None
-        self._keep_alive = True
-        self._in_order = True
-        self._chunked = False
-        self._head_size = 0
-        self._last_used = time.monotonic()
-        self._error: errors.FunctionError | None = None
 
     @property
     def idle(self) -> bool:
         """Whether the last exchange is complete and within the protocol, so that another may follow."""
         return self._response.complete and self._in_order and self._upload is None
 
+    @property
+    def fresh(self) -> bool:
+        """Whether an exchange begun now goes over the connection as it is: it is open, and was used not long ago."""
+        if not self._keep_alive or time.monotonic() - self._last_used >= _KEEP_IDLE_SECONDS:
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def close(self) -> None:
         """Close the socket. A task that waits on it gets FunctionResponseLost."""
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 
-    async def exchange(self, head: bytes, body: RequestBody) -> ClientResponse:
+    async def exchange(
+        self, head: bytes, body: RequestBody, *, without_body: bool = False, upgrade: bool = False
+    ) -> ClientResponse:
         """Send a request and return its answer once its headers are there.
 
-        `head` is the start line and the headers, without framing ones and without the empty line. Raises FunctionError,
-        or the APIError that ended `body`. Cancelled or failed: `idle` stays False.
+        `head` is the start line and the headers, without framing ones and without the empty line. `without_body`: the
+        answer has none, as a HEAD's. `upgrade`: it may be a 101, after which `receive` and `send` are for the other
+        protocol's bytes. Raises FunctionError, or the APIError that ended `body`. Cancelled or failed: `idle` stays
+        False.
         """
         if not (self._keep_alive and body.complete) or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
             self._renew()
-        self._response = _NOTHING
+        self._begin(without_body=without_body, upgrade=upgrade)
         if not body.complete:
             self._upload = _Upload(self._sock, head, body)
             while not self._response.head_complete:
                 await self.advance()
             return self._response
         data = body.first
-        request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
+        request = b"%b\r\n" % head if upgrade else b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
         try:
             sent = self._sock.send(request)
         except (BlockingIOError, InterruptedError):
@@ -160,6 +103,23 @@ class ClientConnection:
             self._in_order = False
             raise errors.FunctionResponseLost from error
         return self._response
+
+    async def receive(self) -> bytes:
+        """After a 101: return what comes next, b"" at the end. Raises FunctionResponseLost.
+
+        Cancelled: nothing is lost.
+        """
+        try:
+            return await wire.receive_some(self._sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise errors.FunctionResponseLost from error
+
+    async def send(self, data: bytes) -> None:
+        """After a 101: send `data`. Raises FunctionResponseLost. Cancelled: an unknown part of it is sent."""
+        try:
+            await wire.send_all(self._sock, data)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise errors.FunctionResponseLost from error
 
     def _send_anew(self, request: bytes) -> int:
         """The function had closed the connection, so that nothing of the request has reached it: send it on another."""
@@ -243,103 +203,6 @@ class ClientConnection:
             self._upload = None
         if not self._in_order:
             raise errors.FunctionResponseLost
-
-    def _feed(self, data: bytes) -> None:
-        response = self._response
-        begins = response is _NOTHING
-        if begins:
-            again = self._again
-            if again is not None and len(data) == again.size and data.startswith(again.data):
-                self._response = KnownResponse(again, data)
-                self._last_used = time.monotonic()
-                return
-            response = self._response = ClientResponse()
-            response._connection = self
-            self._head_size = 0
-        elif response.complete:
-            self._in_order = False  # more than was asked for
-            return
-        received = response.received
-        self._head_size += len(data)
-        try:
-            self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            self._in_order = False
-            raise self._error or errors.InvalidFunctionResponse from error
-        if self._response.complete:  # which the parser's callbacks have set
-            if begins and self._keep_alive and response.length is not None and response.status == 200:
-                self._again = remember_response(data, response.headers, response.length)
-        elif response.received != received:
-            self._head_size = 0
-        elif self._head_size > self._max_header_size:
-            self._in_order = False
-            raise errors.FunctionHeadersTooLarge
-
-    def _end(self) -> None:
-        """The function has closed the connection: the end of a body without a length, else a loss."""
-        response = self._response
-        self._keep_alive = False
-        if not response.head_complete or response.length is not None or self._chunked:
-            self._in_order = False
-            raise errors.FunctionResponseLost
-        response.complete = True
-
-    # httptools' callbacks.
-
-    def on_message_begin(self) -> None:
-        if self._response.complete:
-            self._refuse(errors.InvalidFunctionResponse())
-        self._chunked = False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        response = self._response
-        if response.head_complete:
-            return  # a trailer
-        if name in _FORWARDED:
-            response.headers.append((name, value))
-            return
-        lower_name = name.lower()
-        if lower_name not in wire.NOT_FROM_FUNCTIONS:
-            response.headers.append((name, value))
-        elif lower_name == b"content-length":
-            response.length = int(value)
-        elif lower_name == b"transfer-encoding":
-            self._chunked = True
-
-    def on_headers_complete(self) -> None:
-        status = self._parser.get_status_code()
-        response = self._response
-        if status < 200:
-            response.headers.clear()  # an interim answer: the real one follows
-            response.length = None
-            return
-        response.status = status
-        response.head_complete = True
-        if self._head_size > self._max_header_size:  # or its headers cannot be
-            size = sum(len(name) + len(value) + 4 for name, value in response.headers)
-            if size > self._max_header_size:
-                self._refuse(errors.FunctionHeadersTooLarge())
-        if self._max_body_size and (response.length or 0) > self._max_body_size:
-            self._refuse(errors.FunctionBodyTooLarge())
-
-    def on_body(self, data: bytes) -> None:
-        response = self._response
-        response.received += len(data)
-        if self._max_body_size and response.received > self._max_body_size:
-            self._refuse(errors.FunctionBodyTooLarge())
-        response._chunks.append(data)
-
-    def on_message_complete(self) -> None:
-        response = self._response
-        if not response.head_complete:
-            return
-        response.complete = True
-        self._keep_alive = self._parser.should_keep_alive()
-        self._last_used = time.monotonic()
-
-    def _refuse(self, error: errors.FunctionError) -> None:
-        self._error = error
-        raise error
 
 
 class _Upload:

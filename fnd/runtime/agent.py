@@ -25,7 +25,9 @@ from fnd.dispatch import (
     RejectReason,
     SlotState,
     Stop,
+    WaitReason,
 )
+from fnd.hookspecs import ConcurrentCodec, PassingCodec
 from fnd.ids import new_id
 from fnd.log import get_logger
 from fnd.runtime.call import Call
@@ -68,6 +70,7 @@ class Agent:
         logs: FunctionLogs,
         events: EventBus,
         records: CallRecords,
+        on_fault: Callable[[Exception], None],
         nursery: trio.Nursery,
     ) -> None:
         self._dispatch = dispatch
@@ -79,6 +82,8 @@ class Agent:
         self._logs = logs
         self._events = events
         self._records = records
+        self.on_fault = on_fault
+        """Told of what a driver or codec raises against its contract."""
         self._nursery = nursery
         self._pools: dict[str, FunctionPool] = {}
         self.now: Final[Callable[[], float]] = trio.lowlevel.current_clock().current_time
@@ -101,6 +106,10 @@ class Agent:
         if pool is None or pool.decisions.forgotten:
             pool = self._pools[version.key] = self._make_pool(version)
         return pool
+
+    def passes_requests(self, version: FnVersion) -> bool:
+        """Whether this version's functions get whole requests, and all below their URLs is theirs."""
+        return isinstance(self._codecs.get(version.fn.format), PassingCodec)
 
     def take(self, call: Call) -> ContainerTask | None:
         """Return a container for `call` if one is idle; then `release` must follow. If not, `wait` must."""
@@ -130,8 +139,8 @@ class Agent:
             raise
         slot = container.slot
         call.container_id = container.id
-        call.taken_at = slot.since
-        if slot.calls == 1 and container.ready_at > call.arrived_at:
+        call.taken_at = slot.got_by(call)
+        if slot.calls <= slot.pool.concurrency and container.ready_at > call.arrived_at:
             call.cold = True
             call.launch = container.ready_at - max(container.launched_at, call.arrived_at)
         container.begin(call)
@@ -141,7 +150,7 @@ class Agent:
         """Give the container back, whatever became of the call."""
         call.answered_at = now = self.now()
         dispatch = self._dispatch
-        dispatch.finished(container.slot, container.end(), now)
+        dispatch.finished(container.slot, container.end(call, now), now, call)
         if dispatch.actions:
             self._perform()
 
@@ -197,11 +206,18 @@ class Agent:
         if codec is None:
             known = ", ".join(sorted(self._codecs))
             raise errors.ImageUnusable(f"No codec here speaks the format {fn.format!r}; there are: {known}")
+        most = codec.concurrency if isinstance(codec, ConcurrentCodec) else 1
+        if fn.concurrency > most:
+            raise errors.ImageUnusable(
+                f"The codec here that speaks the format {fn.format!r} serves {most} calls at once in a container, and "
+                f"concurrency is {fn.concurrency}"
+            )
         settings = PoolSettings(
             memory=fn.memory,
             cpu=fn.cpu,
             idle_timeout=fn.idle_timeout,
             hot=codec.hot,
+            concurrency=fn.concurrency,
             min_warm=fn.min_warm,
             max_containers=fn.max_containers or None,
             keep_alive=self._keep_alive,
@@ -265,9 +281,10 @@ class Agent:
             with container.log:
                 await container.run()
             error = container.failure
-        except Exception:
+        except Exception as fault:
             # A driver or codec has broken its contract; the daemon outlives it.
             _log.exception("container failed", container_id=container.id, fn_id=container.pool.version.fn.id)
+            self.on_fault(fault)
             error = errors.InternalError()
         finally:
             self._container_gone(container, error)
@@ -312,6 +329,10 @@ class Agent:
         self._perform()
         return expired
 
+    def launches_wait(self) -> bool:
+        """Return whether more containers are wanted than the machine launches at once."""
+        return self._dispatch.capacity.blocked is WaitReason.LAUNCH_LIMIT
+
     def relieve(self) -> None:
         """The machine is short of memory: stop some of the containers that are idle."""
         stopped = self._dispatch.relieve(trio.current_time())
@@ -336,8 +357,7 @@ class Agent:
         """Yield the calls that wait for a container or have one; linear in pools, containers and waiters."""
         for pool in self._dispatch.held():
             for slot in pool.slots:
-                if slot.call is not None:
-                    yield slot.call
+                yield from slot.in_hand
             for waiter in pool.line:
                 assert isinstance(waiter.call, Call)
                 yield waiter.call
@@ -391,18 +411,22 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
     container: ContainerTask = slot.container
     return ContainerStatistics(
         id=container.id,
-        state="paused" if container.stands_still and slot.call is None else slot.state.value,
+        state="paused" if container.stands_still and not slot.in_hand else slot.state.value,
         age=now - container.launched_at,
         in_state=now - slot.since,
         calls=slot.calls,
         pid=container.container.pid if container.container is not None else None,
-        call_id=container.call.id if container.call is not None else "",
+        running=len(slot.in_hand),
+        call_id=next((call.id for call in slot.in_hand), ""),
     )
 
 
 def _rejection(reason: RejectReason, error: object) -> errors.APIError:
+    # One for each caller: a raised exception gathers a traceback.
+    if isinstance(error, errors.FunctionError):
+        return type(error)(error.message, payload=error.payload)
     if isinstance(error, errors.APIError):
-        return type(error)(error.message)  # one for each caller: a raised exception gathers a traceback
+        return type(error)(error.message)
     return _REJECTIONS.get(reason, errors.InternalError)()
 
 
@@ -425,6 +449,7 @@ async def running_agent(
     logs: FunctionLogs,
     events: EventBus,
     records: CallRecords,
+    on_fault: Callable[[Exception], None] = lambda fault: None,
 ) -> AsyncIterator[Agent]:
     """Run an agent for as long as the context is open; leaving it ends every container and waits for their ends."""
     async with trio.open_nursery() as nursery:
@@ -438,6 +463,7 @@ async def running_agent(
             logs=logs,
             events=events,
             records=records,
+            on_fault=on_fault,
             nursery=nursery,
         )
         nursery.start_soon(agent.keep_time)

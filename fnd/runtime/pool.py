@@ -6,6 +6,7 @@ Made once per version, so that a call and a launch find everything at hand.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ import attrs
 import trio
 
 from fnd import errors
-from fnd.hookspecs import Codec, ContainerSpec, Driver, LogSink
+from fnd.hookspecs import CallRequest, Codec, ContainerSpec, Driver, Launching, LogSink, PassingCodec, PerCallCodec
 from fnd.runtime.events import Event, EventBus, EventKind
 
 if TYPE_CHECKING:
@@ -41,10 +42,13 @@ class FunctionPool:
     __slots__ = (
         "_environment",
         "_events",
+        "_launcher",
         "codec",
         "decisions",
         "driver",
         "failures",
+        "passes_requests",
+        "per_call",
         "record",
         "timeouts",
         "version",
@@ -64,12 +68,17 @@ class FunctionPool:
         self.version = version
         self.driver = driver
         self.codec = codec
+        self.per_call = isinstance(codec, PerCallCodec) and not codec.hot
+        """Whether a container starts when its call has come, which its environment tells of."""
+        self.passes_requests = isinstance(codec, PassingCodec)
+        """Whether its functions get whole requests, and their answers go to callers as they are."""
         self.timeouts = timeouts
         self._events = events
         self.record = records.add
         """To be told of each call that is over, once."""
         self.failures = 0
         self._environment = _environment(version)
+        self._launcher = codec.launcher if isinstance(codec, Launching) else ""
 
     @property
     def timeout(self) -> int:
@@ -99,8 +108,8 @@ class FunctionPool:
         if scope.cancelled_caught:
             raise errors.ImagePullTimedOut
 
-    def spec(self, container_id: str, log: LogSink) -> ContainerSpec:
-        """Return what the driver needs to know for one more container."""
+    def spec(self, container_id: str, log: LogSink, request: CallRequest | None = None) -> ContainerSpec:
+        """Return what the driver needs to know for one more container; `request` if it starts for this call alone."""
         app, fn = self.version.app, self.version.fn
         return ContainerSpec(
             container_id=container_id,
@@ -111,13 +120,19 @@ class FunctionPool:
             image=fn.image,
             memory=fn.memory,
             cpu=fn.cpu,
+            concurrency=fn.concurrency,
             link=self.codec.link,
-            environment=self._full_environment,
+            environment=partial(self._full_environment, request),
             log=log,
+            launcher=self._launcher,
         )
 
-    def _full_environment(self, socket_directory: str) -> Mapping[str, str]:
-        return {**self._environment, **self.codec.environment(socket_directory)}
+    def _full_environment(self, request: CallRequest | None, socket_directory: str) -> Mapping[str, str]:
+        environment = {**self._environment, **self.codec.environment(socket_directory)}
+        if request is not None:
+            assert isinstance(self.codec, PerCallCodec)
+            environment |= self.codec.call_environment(request)
+        return environment
 
 
 def _environment(version: FnVersion) -> Mapping[str, str]:
@@ -132,4 +147,5 @@ def _environment(version: FnVersion) -> Mapping[str, str]:
         "FN_APP_NAME": app.name,
         "FN_FN_ID": fn.id,
         "FN_FN_NAME": fn.name,
+        **({"FND_CONCURRENCY": str(fn.concurrency)} if fn.concurrency > 1 else {}),
     }

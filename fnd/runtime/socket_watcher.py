@@ -17,6 +17,8 @@ from typing import Final
 
 import trio
 
+from fnd.tasks import surrounding_nursery
+
 _IN_CREATE: Final = 0x100
 _IN_MOVED_TO: Final = 0x80
 _IN_Q_OVERFLOW: Final = 0x4000
@@ -99,10 +101,9 @@ async def watching_sockets() -> AsyncIterator[InotifySocketWatcher]:
     """Watch for as long as the context is open. Raises OSError when the user has no inotify instance left."""
     descriptor = _check(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC))
     try:
-        async with trio.open_nursery() as nursery:
+        async with surrounding_nursery() as nursery:
             watcher = InotifySocketWatcher(descriptor)
             nursery.start_soon(watcher.run)
             yield watcher
-            nursery.cancel_scope.cancel()
     finally:
         os.close(descriptor)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from fnd.testing.driver_container import ContainerPromises
 from fnd.testing.driver_images import ImagePromises
+from fnd.testing.driver_launcher import LauncherPromises
 from fnd.testing.driver_life import LifePromises
 from fnd.testing.driver_pause import PausePromises
 from fnd.testing.driver_start import StartPromises
 from fnd.testing.driver_streams import StreamPromises
 
 
-class DriverConformance(LifePromises, ImagePromises, StartPromises, ContainerPromises, StreamPromises, PausePromises):
+class DriverConformance(
+    LifePromises, ImagePromises, StartPromises, LauncherPromises, ContainerPromises, StreamPromises, PausePromises
+):
     """Tests of everything that fnd.hookspecs promises of a driver.
 
     Derive a class whose name starts with Test from it, and override `make_driver`; where it differs, `image` and

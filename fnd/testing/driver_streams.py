@@ -7,13 +7,14 @@ import secrets
 import pytest
 import trio
 
-from fnd.hookspecs import Container, Exit, Link
+from fnd.hookspecs import Container, Exit, Link, Streams
 from fnd.testing.bench import Bench, DriverTests, promise_of_a_running_driver
 from fnd.testing.roles import Role
 
 _MUCH = 16 << 20
 """Bytes: more than pipes, sockets and programs on the way may hold between them."""
 _PART = 64 << 10
+_LIMIT = 20.0
 
 
 async def _receive(container: Container, size: int) -> bytes:
@@ -24,6 +25,19 @@ async def _receive(container: Container, size: int) -> bytes:
         assert part, "the stream has ended early"
         received += part
     return bytes(received)
+
+
+async def _once_there(streams: Streams, max_bytes: int) -> bytes:
+    """Receive without waiting, as soon as there is something; that it comes, nothing tells."""
+    with trio.fail_after(_LIMIT):
+        while True:
+            try:
+                data = streams.receive_nowait(max_bytes)
+            except trio.WouldBlock:
+                await trio.sleep(0.01)
+            else:
+                assert 0 < len(data) <= max_bytes
+                return data
 
 
 class StreamPromises(DriverTests):
@@ -47,6 +61,22 @@ class StreamPromises(DriverTests):
             await container.streams.send_all(b"abcdef")
             received = [await container.streams.receive_some(1) for _ in range(6)]
         assert received == [b"a", b"b", b"c", b"d", b"e", b"f"]
+
+    @promise_of_a_running_driver(Role.COPIES)
+    async def test_streams_give_without_waiting_what_is_there_and_their_end(self, bench: Bench) -> None:
+        async with bench.start(Role.COPIES) as (container, _):
+            streams = container.streams
+            with pytest.raises(trio.WouldBlock):
+                streams.receive_nowait(100)
+            await streams.send_all(b"abcdef")
+            assert await streams.receive_some(1) == b"a"
+            received = b""
+            while len(received) < 5:
+                received += await _once_there(streams, 2)
+            assert received == b"bcdef"
+            await streams.send_eof()
+            assert await streams.receive_some(100) == b""
+            assert streams.receive_nowait(100) == b""
 
     @promise_of_a_running_driver(Role.COPIES)
     async def test_streams_are_not_its_log_but_for_standard_error(self, bench: Bench) -> None:

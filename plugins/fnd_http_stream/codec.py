@@ -5,17 +5,26 @@ Source: Fn's container contract for `http-stream`; docs/formats.md has it in tab
 
 from __future__ import annotations
 
-import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
 import trio
 
-from fnd import errors
-from fnd.hookspecs import CallRequest, CallResponse, CodecContext, Container, Link, Session
-from fnd.http import wire
-from fnd.http.client import ClientConnection, ClientResponse
+from fnd.hookspecs import (
+    CallRequest,
+    CallResponse,
+    ClientConnection,
+    ClientResponse,
+    CodecContext,
+    Container,
+    FunctionFailed,
+    FunctionTimedOut,
+    InvalidFunctionResponse,
+    Link,
+    Session,
+    wire,
+)
 from fnd_http_stream import listener
 
 _FIRST_RETRY: Final = 0.001
@@ -48,28 +57,6 @@ class _HeaderNames(dict[bytes, bytes]):
 
 _INVOKED: Final = _HeaderNames(b"", frozenset())
 _TRIGGERED: Final = _HeaderNames(b"Fn-Http-H-", frozenset((b"content-type",)))
-
-
-class _Starts:
-    """A request's start line and first headers; the part down to the deadline's second is formatted once a second.
-
-    The deadline is in RFC 3339, with milliseconds.
-    """
-
-    def __init__(self) -> None:
-        self._second = -1
-        self._start = b""
-
-    def __call__(self, call_id: str, deadline: float) -> bytes:
-        second = int(deadline)
-        if second != self._second:
-            self._second = second
-            text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-            self._start = f"POST /call HTTP/1.1\r\nHost: localhost\r\nFn-Deadline: {text}.".encode("ascii")
-        return b"%b%03dZ\r\nFn-Call-Id: %b\r\n" % (self._start, (deadline - second) * 1000, call_id.encode("ascii"))
-
-
-_start: Final = _Starts()
 
 
 def _lines(request: CallRequest) -> bytes:
@@ -117,7 +104,10 @@ class HTTPStreamSession:
 
     def _head(self, request: CallRequest) -> bytes:
         """Return start line and headers of the request to the function, less framing."""
-        start = _start(request.call_id, request.deadline)
+        start = (
+            "POST /call HTTP/1.1\r\nHost: localhost\r\n"
+            f"Fn-Deadline: {request.deadline_text}\r\nFn-Call-Id: {request.call_id}\r\n"
+        ).encode("ascii")
         if request.through_trigger:
             return start + _lines(request)
         if request.headers is not self._headers:
@@ -127,12 +117,12 @@ class HTTPStreamSession:
 
     async def _fail(self, response: ClientResponse) -> None:
         if response.status not in (502, 504):
-            raise errors.InvalidFunctionResponse
+            raise InvalidFunctionResponse
         # The function is in order, its call was not: read the rest so that the next one can follow.
         while not response.complete:
             await response.receive()
         self._in_order = True
-        raise errors.FunctionFailed if response.status == 502 else errors.FunctionTimedOut
+        raise FunctionFailed if response.status == 502 else FunctionTimedOut
 
 
 class HTTPStreamCodec:

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import Final
 
-from fnd import errors
+from fnd.hookspecs import ContainerFailed
 
 SOCKET_NAME: Final = "lsnr.sock"
 
@@ -28,13 +28,13 @@ def _open_socket(directory: Path) -> int:
         except OSError:
             target = name  # not a link
         if "/" in target or target in ("", ".", ".."):
-            raise errors.ContainerFailed
+            raise ContainerFailed
         descriptor = os.open(target, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory_descriptor)
     finally:
         os.close(directory_descriptor)
     if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise errors.ContainerFailed
+        raise ContainerFailed
     return descriptor
 
 
@@ -46,7 +46,7 @@ def connect(directory: Path) -> socket.socket:
     try:
         descriptor = _open_socket(directory)
     except OSError as error:
-        raise errors.ContainerFailed from error
+        raise ContainerFailed from error
     try:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

@@ -62,6 +62,15 @@ class PaperStreams:
         data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
         return data
 
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        if not self._rest:
+            try:
+                self._rest = self._receiver.receive_nowait()
+            except trio.EndOfChannel:
+                return b""
+        data, self._rest = self._rest[:max_bytes], self._rest[max_bytes:]
+        return data
+
     def close(self) -> None:
         """Nobody reads it any more."""
         self._sender.close()

@@ -11,11 +11,13 @@ from math import inf
 from pathlib import Path
 from typing import ClassVar
 
+import attrs
 import pytest
 import trio
 
-from fnd.hookspecs import ContainerSpec, Driver, DriverContext, Exit, Protection
+from fnd.hookspecs import Container, ContainerSpec, Driver, DriverContext, Exit, Protection
 from fnd.testing import DriverConformance, Role
+from fnd_process.driver import ProcessDriver
 from tests.conformance.paper_driver import PaperContainer, PaperDriver, PaperStreams, Play
 
 NO_PROCESS = "paper containers are not processes"
@@ -47,7 +49,7 @@ class PaperConformance(DriverConformance):
 
 
 class TestOneThatKeepsItsPromises(PaperConformance):
-    pass
+    time_limit = 60.0  # the others' is for what hangs; this one has interpreters to start, on whatever machine
 
 
 class LeavesADirectory(PaperDriver):
@@ -179,6 +181,16 @@ class HasStreamsWithoutABound(PaperDriver):
         return PaperContainer(spec, directory, _Endless())
 
 
+class _Overfull(PaperStreams):
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        return super().receive_nowait(max_bytes + 1)
+
+
+class GivesMoreThanAsked(PaperDriver):
+    def container(self, spec: ContainerSpec, directory: Path) -> PaperContainer:
+        return PaperContainer(spec, directory, _Overfull())
+
+
 class PreparesAnything(PaperDriver):
     async def prepare(self, image: str) -> None:
         await trio.lowlevel.checkpoint()
@@ -222,6 +234,30 @@ class ProtectsByNothing(PaperDriver):
         return ()
 
 
+class ForgetsTheLauncher(ProcessDriver):
+    @asynccontextmanager
+    async def start(self, spec: ContainerSpec) -> AsyncIterator[Container]:
+        async with super().start(attrs.evolve(spec, launcher="")) as container:
+            yield container
+
+
+class ForgetfulConformance(DriverConformance):
+    settings = {"bubblewrap": "off", "cgroup": "off", "stop_grace": 0.2}
+
+    def make_driver(self, context: DriverContext) -> Driver:
+        return ForgetsTheLauncher(context)
+
+
+@pytest.mark.system
+def test_a_launcher_that_is_not_run_is_caught() -> None:
+    ForgetfulConformance.setup_class()
+    try:
+        with pytest.raises(AssertionError, match="launched"):
+            ForgetfulConformance().test_a_launcher_runs_in_the_commands_place_and_becomes_it()
+    finally:
+        ForgetfulConformance.teardown_class()
+
+
 @pytest.mark.parametrize(
     ("driver", "test"),
     [
@@ -238,6 +274,7 @@ class ProtectsByNothing(PaperDriver):
         (WritesAfterTheEnd, "test_the_log_gets_nothing_after_the_end"),
         (TellsOneThatWaits, "test_wait_tells_all_who_wait_and_who_come_later"),
         (HasStreamsWithoutABound, "test_streams_hold_back_a_sender_whose_answer_is_not_read_and_lose_nothing"),
+        (GivesMoreThanAsked, "test_streams_give_without_waiting_what_is_there_and_their_end"),
         (PreparesAnything, "test_prepare_says_that_an_image_is_unusable_and_which"),
         (NamesImagesByChance, "test_build_of_the_same_content_gives_the_same_name"),
         (NamesImagesByTheirDirectory, "test_an_image_stays_as_it_was_built_whatever_becomes_of_its_source"),

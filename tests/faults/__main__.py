@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,8 @@ ONE_DRIVER: Final[Mapping[str, str]] = {"engine": "docker"}
 """Scenarios that only one driver can have."""
 DRIVERS: Final = ("process", "docker")
 _LINES_OF_TRACEBACK: Final = 12
+_INTERRUPTED: Final = 130
+"""As shells say of what Ctrl-C has ended."""
 
 
 def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path | None = None) -> Result:
@@ -57,11 +60,11 @@ def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path 
         Path(directory).chmod(0o755)  # for functions' users
         stage = Stage(where, Path(directory), seconds, random.Random(f"{seed} {name}"), result)
         try:
-            trio.run(SCENARIOS[name], stage)
-        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
-            _note(result, error)
+            with _noting(result):
+                trio.run(SCENARIOS[name], stage)
         finally:
-            stage.note_left()
+            with _noting(result):
+                stage.note_left()
             if logs is not None and stage.daemon is not None:
                 logs.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(stage.daemon.directory / "daemon.log", logs / f"{name}-{where.name}.log")
@@ -69,8 +72,16 @@ def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path 
     return result
 
 
+@contextmanager
+def _noting(result: Result) -> Iterator[None]:
+    """Take down what a scenario is ended by, and go on."""
+    try:
+        yield
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
+        _note(result, error)
+
+
 def _note(result: Result, error: BaseException) -> None:
-    """Take down what a scenario was ended by."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, pytest.skip.Exception):
@@ -102,26 +113,35 @@ def main(
 ) -> None:
     """Make everything go wrong that can on a machine, while functions are called; count what fails and what is left.
 
-    Exits with 1 if a call failed that should not have, or anything was left.
+    Exits with 1 if a call failed that should not have, or anything was left. Ctrl-C ends all that was started; what had
+    been counted by then is shown.
     """
     seed = random.randrange(1 << 32) if seed is None else seed
     on = machine()
     progress = Console(stderr=True)
     results: list[Result] = []
-    for driver in drivers or DRIVERS:
-        wanted = [name for name in names or SCENARIOS if ONE_DRIVER.get(name, driver) == driver]
-        try:
-            with place(driver) as where:
-                for name in wanted:
-                    with progress.status(f"{name}, {driver}"):
-                        results.append(run_scenario(name, where, seconds, seed, logs))
-                    progress.print(f"{name}, {driver}: {results[-1].verdict}, {results[-1].seconds:.0f} s")
-        except pytest.skip.Exception as skipped:
-            results += [Result(name, driver, skipped=str(skipped)) for name in wanted]
+    interrupted = False
+    try:
+        for driver in drivers or DRIVERS:
+            wanted = [name for name in names or SCENARIOS if ONE_DRIVER.get(name, driver) == driver]
+            try:
+                with place(driver) as where:
+                    for name in wanted:
+                        with progress.status(f"{name}, {driver}"):
+                            results.append(run_scenario(name, where, seconds, seed, logs))
+                        progress.print(f"{name}, {driver}: {results[-1].verdict}, {results[-1].seconds:.0f} s")
+            except pytest.skip.Exception as skipped:
+                results += [Result(name, driver, skipped=str(skipped)) for name in wanted]
+    except* KeyboardInterrupt:  # alone, or in the group of a nursery; all that was started has been ended
+        interrupted = True
     Console().print(report.terminal(results, on))
+    if interrupted:
+        Console().print("interrupted; these are the scenarios that had ended", style="yellow")
     Console().print(f"--seed {seed}")
     if json_file is not None:
         json_file.write_text(report.to_json(results, on) + "\n")
+    if interrupted:
+        sys.exit(_INTERRUPTED)
     sys.exit(1 if any(result.problems for result in results) else 0)
 
 

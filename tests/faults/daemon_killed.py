@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import subprocess
 import time
 from functools import partial
 from typing import Final
 
 import trio
 
+from fnd.cli.own_daemon import own_environment, serve_command
 from tests.faults.load import Request, load
 from tests.faults.places import Held
 from tests.faults.stage import Stage
 from tests.faults.tally import NO_ANSWER, Allowed
-from tests.system.live_daemon import daemon_environment, serve_command
 
 LIVES: Final = 3
 """How many daemons are killed at least, however short the time."""
@@ -61,9 +60,10 @@ async def _check_removed(stage: Stage, left: Held | None) -> None:
 async def _kill_while_starting(stage: Stage) -> None:
     assert stage.daemon is not None
     directory = stage.daemon.directory
+    environment = own_environment()
     with (directory / "daemon.log").open("ab") as log:
-        start = partial(subprocess.Popen, serve_command(directory), stdout=log, stderr=log, env=daemon_environment())
-        process = await trio.to_thread.run_sync(start)
-        await trio.sleep(stage.chance.uniform(0.0, 1.5))
-        process.kill()
-        await trio.to_thread.run_sync(process.wait)
+        async with trio.open_nursery() as nursery:
+            run = partial(trio.run_process, stdout=log, stderr=log, env=environment, check=False)
+            process = await nursery.start(run, serve_command(directory))
+            await trio.sleep(stage.chance.uniform(0.0, 1.5))
+            process.kill()

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import socket
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -20,10 +14,10 @@ import attrs
 import trio
 
 from fnd.cli.client import Daemon
+from fnd.testing import running_daemon
 from tests.http_caller import Answer, Caller, connected
 
 PROGRAMS: Final = Path(__file__).with_name("programs")
-_START_LIMIT: Final = 60.0
 _LIMIT: Final = 30.0
 
 
@@ -137,17 +131,6 @@ class LiveDaemon:
         return await trio.to_thread.run_sync(partial(self.process.wait, _LIMIT))
 
 
-def serve_command(directory: Path) -> list[str]:
-    """Return the command that starts a daemon in `directory`, whose configuration file is there."""
-    command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0", "--data", str(directory / "data")]
-    return [*command, "--runtime-directory", str(directory / "run"), "--config", str(directory / "fnd.toml")]
-
-
-def daemon_environment(**more: str) -> dict[str, str]:
-    """Return the environment of a daemon: this process's, without settings of fnd's."""
-    return {name: value for name, value in os.environ.items() if not name.startswith("FND_")} | more
-
-
 @contextmanager
 def live_daemon(
     directory: Path | None = None,
@@ -160,54 +143,10 @@ def live_daemon(
     `settings` is the content of its configuration file, `environment` what it has beside ours, `within` a command that
     executes the one that follows it. `directory`'s path must be short enough for sockets.
     """
-    if directory is None:
-        with (
-            tempfile.TemporaryDirectory(prefix="fnd-") as own,
-            live_daemon(Path(own), settings, environment, within) as daemon,
-        ):
-            yield daemon
-        return
-    (directory / "fnd.toml").write_text(settings)
-    notify = directory / "notify.sock"
-    notify.unlink(missing_ok=True)
-    with (
-        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as ready,
-        (directory / "daemon.log").open("wb") as log,
-    ):
-        ready.bind(str(notify))
-        process = subprocess.Popen(
-            [*within, *serve_command(directory)],
-            stdout=log,
-            stderr=log,
-            env=daemon_environment(**(environment or {}), NOTIFY_SOCKET=str(notify)),
-            start_new_session=True,
-        )
-        try:
-            _wait_until_ready(process, ready, directory)
-            with Daemon(directory / "run" / "control.sock") as control:
-                (listener,) = control.get("/control/status")["listeners"]
-                yield LiveDaemon(directory, process, int(listener.rpartition(":")[2]), control)
-            if process.poll() is None:
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(_LIMIT) == 0
-        except BaseException:
-            print((directory / "daemon.log").read_text(errors="replace")[-20_000:])  # for whoever reads the failure
-            raise
-        finally:
-            process.kill()
-            process.wait()
-
-
-def _wait_until_ready(process: subprocess.Popen[bytes], ready: socket.socket, directory: Path) -> None:
-    ready.settimeout(0.2)
-    deadline = time.monotonic() + _START_LIMIT
-    while time.monotonic() < deadline:
-        try:
-            if b"READY=1" in ready.recv(4096).split(b"\n"):
-                return
-        except TimeoutError:
-            assert process.poll() is None, "the daemon ended at its start"
-    raise AssertionError("the daemon is not ready")
+    with running_daemon(settings, directory=directory, environment=environment, within=within) as daemon:
+        assert daemon.own.process is not None
+        port = int(daemon.url.rpartition(":")[2])
+        yield LiveDaemon(daemon.own.directory, daemon.own.process, port, daemon.control)
 
 
 def message(answer: Answer) -> str:

@@ -92,6 +92,7 @@ def test_an_apps_bare_url_is_its_source_slash(catalog: Catalog) -> None:
         {"min_warm": 1},
         {"max_containers": 1},
         {"cpu": 1},
+        {"concurrency": 2},
         {"format": "json"},
         {"name": "renamed"},
         {"config": {"B": "other"}},
@@ -208,6 +209,29 @@ def test_people_find_apps_by_name_and_fns_by_app(catalog: Catalog) -> None:
     assert list(catalog.fns_of("none")) == []
     assert catalog.app_named("none") is None
     assert catalog.app_of("none") is None
+
+
+def test_fns_are_found_by_name_in_all_apps_or_in_one(catalog: Catalog) -> None:
+    other_app = attrs.evolve(APP, id="other-app", name="other")
+    other = attrs.evolve(FN, id="other-fn", app_id=other_app.id)
+
+    def found(name: str, app_name: str | None = None) -> list[str]:
+        return [version.fn.id for version in catalog.fns_named(name, app_name)]
+
+    assert found("cart") == [FN.id]
+    catalog.put_app(other_app)
+    catalog.put_fn(other)
+    assert found("cart") == [FN.id, other.id]
+    assert found("cart", "other") == [other.id]
+    assert found("cart", "nobody") == found("bag") == []
+    catalog.put_fn(attrs.evolve(other, memory=256))
+    assert [version.fn.memory for version in catalog.fns_named("cart", "other")] == [256]
+    catalog.put_fn(attrs.evolve(other, name="bag"))
+    assert (found("cart"), found("bag")) == ([FN.id], [other.id])
+    catalog.remove_fn(FN.id)
+    assert found("cart") == []
+    catalog.remove_app(other_app.id)
+    assert found("bag") == []
 
 
 def test_keys_tell_apart_what_only_looks_alike() -> None:

@@ -18,6 +18,7 @@ from tests.system.live_daemon import PROGRAMS
 
 ANSWERING = "fnd-test/answering:1"
 PLAYING = "fnd-test/playing:1"
+LAMBDA = "fnd-test/lambda:1"
 
 
 @pytest.fixture(scope="session")
@@ -25,6 +26,7 @@ def engine(docker: PrivateDocker) -> PrivateDocker:
     """The engine, with an image of each program that tests use."""
     add_program(docker, ANSWERING, PROGRAMS / "answering.py")
     add_program(docker, PLAYING, PROGRAMS / "playing.py")
+    add_program(docker, LAMBDA, PROGRAMS / "lambda_runtime.py")
     return docker
 
 

@@ -13,7 +13,7 @@ from fnd.hookspecs import BuildFailed, ContainerFailed, Exit
 from fnd.testing.log import KeptLog
 from fnd_docker.driver import DockerDriver
 from tests.private_docker import PrivateDocker, private_docker, python_image
-from tests.system.fnd_docker.conftest import ANSWERING, Bench, context
+from tests.system.fnd_docker.conftest import ANSWERING, LAMBDA, Bench, context
 from tests.system.live_daemon import LiveDaemon, LiveFunction, eventually, live_daemon
 
 pytestmark = pytest.mark.system
@@ -26,10 +26,11 @@ def daemon_with(directory: Path, engine: PrivateDocker) -> Iterator[LiveDaemon]:
         yield daemon
 
 
-def function_of(daemon: LiveDaemon, image: str) -> LiveFunction:
+def function_of(daemon: LiveDaemon, image: str, **fields: str) -> LiveFunction:
     """Make a fn of an image, whose containers stay however slow the machine is."""
     app_id = daemon.control.post("/v2/apps", {"name": "app"})["id"]
-    body = {"name": "f", "app_id": app_id, "image": f"docker://{image}", "memory": 64, "idle_timeout": 3600}
+    kept = {"memory": 64, "idle_timeout": 3600}
+    body = {"name": "f", "app_id": app_id, "image": f"docker://{image}", **kept, **fields}
     return LiveFunction(daemon, daemon.control.post("/v2/fns", body)["id"])
 
 
@@ -45,6 +46,15 @@ async def test_calls_are_hot_and_nothing_is_left_when_it_stops(root: Path, engin
         assert len(engine.containers()) == 1
     assert engine.containers() == []
     assert not list((root / "run").glob("docker/*"))
+
+
+async def test_a_lambda_function_is_hot_in_an_image_with_a_python(root: Path, engine: PrivateDocker) -> None:
+    with daemon_with(root, engine) as daemon:
+        function = function_of(daemon, LAMBDA, format="lambda")
+        for number in range(5):
+            answer = await function.call(body=b"%d" % number)
+            assert (answer.status, answer.body) == (200, b"%d" % number)
+            assert answer.headers[b"fnd-container"] == (b"warm" if number else b"cold")
 
 
 async def test_what_a_killed_daemon_left_is_cleared_and_nothing_of_another_daemons(

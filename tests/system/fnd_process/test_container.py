@@ -360,6 +360,16 @@ async def test_it_has_the_environment_it_is_given_and_no_other(
     }
 
 
+async def test_a_launcher_runs_first_and_becomes_the_function(bench: Workbench) -> None:
+    log = Log()
+    image = await bench.image("import os; print('the function', os.getpid(), os.environ['A'], os.environ['LAUNCHED'])")
+    launcher = "import os, sys; os.environ['LAUNCHED'] = str(os.getpid()); os.execv(sys.argv[1], sys.argv[1:])"
+    async with bench.driver.start(bench.spec(image, log=log, environment={"A": "b"}, launcher=launcher)) as container:
+        assert (await container.wait()).code == 0
+    _, _, pid, configured, launched_as = log.stdout.split()
+    assert (pid, configured) == (launched_as, "b")
+
+
 async def test_its_configuration_reaches_no_program_but_its_own(bench: Workbench, root: Path) -> None:
     """LD_PRELOAD would have code of the function's run in the programs that are to confine it."""
     log = Log()

@@ -124,6 +124,7 @@ class Workbench:
         link: Link = Link.SOCKET,
         memory: int = 128,
         environment: Mapping[str, str] | None = None,
+        launcher: str = "",
     ) -> ContainerSpec:
         """Return the spec of a container that no other has been."""
         container_id = new_id()
@@ -143,6 +144,7 @@ class Workbench:
                 **({} if environment is None else environment),
             },
             log=log or Log(),
+            launcher=launcher,
         )
 
     @contextmanager

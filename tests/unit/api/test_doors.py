@@ -47,10 +47,14 @@ class House:
         await trio.lowlevel.checkpoint()
         self.taken.append("management")
 
+    async def invoke_by_name(self, connection: Any, request: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        self.taken.append("lambda")
+
 
 async def enter(request: Request, connection: Connection | None = None, token: str = "") -> list[str]:
     house: Any = House()
-    doors = Doors(house, house, token)
+    doors = Doors(house, house.invoke_by_name, house, token, house)
     there: Any = connection or Connection()
     asked: Any = request
     await doors(there, asked)
@@ -67,6 +71,8 @@ OWN = Connection(CONTROL, os.geteuid())
         (b"/invoke/", "invoke"),
         (b"/t/app/source", "trigger"),
         (b"/t/app", "trigger"),
+        (b"/2015-03-31/functions/name/invocations", "lambda"),
+        (b"/2015-03-31/functions", "management"),
         (b"/v2/apps", "management"),
         (b"/", "management"),
         (b"/invoke", "management"),

@@ -33,7 +33,8 @@ def body(
     }
     spec = ContainerSpec(**fields | (spec_fields or {}))
     read = read_settings(settings)
-    return container_body(spec, read, "INSTANCE", SOCKETS, network=asks_for_network, podman=podman)
+    command = ("/bin/serve", "-v")
+    return container_body(spec, read, "INSTANCE", SOCKETS, network=asks_for_network, podman=podman, command=command)
 
 
 def test_a_container_is_closed_unless_a_setting_opens_it() -> None:
@@ -115,3 +116,10 @@ def test_settings_have_their_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read_settings({}) == DockerSettings(host="unix:///var/run/docker.sock", certificates="")
     monkeypatch.setenv("DOCKER_HOST", "tcp://engine:2376")
     assert read_settings({}).host == "tcp://engine:2376"
+
+
+def test_a_launcher_is_given_what_the_image_starts() -> None:
+    assert "Entrypoint" not in body()
+    made = body({"launcher": "launch()"})
+    assert made["Entrypoint"] == ["python3", "-I", "-S", "-c", "launch()"]
+    assert made["Cmd"] == ["/bin/serve", "-v"]

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fnd import errors
-from fnd.http.asgi import ASGIApplication, ASGIBridge, Message, Receive, Scope, Send
+from fnd.http.asgi import ASGIBridge
+from fnd.http.asgi_types import ASGIApplication, Message, Receive, Scope, Send
 from fnd.http.request import RequestLimits
 from fnd.http.server import ServerLimits
 from tests.http_caller import HOST, serving

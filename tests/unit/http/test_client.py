@@ -13,7 +13,8 @@ import pytest
 import trio
 
 from fnd import errors
-from fnd.http.client import ClientConnection, ClientResponse
+from fnd.http.client import ClientConnection
+from fnd.http.responses import ClientResponse
 from fnd.testing import at_step
 
 HEAD = b"POST /call HTTP/1.1\r\nHost: localhost\r\n"

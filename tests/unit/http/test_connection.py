@@ -391,6 +391,32 @@ async def test_what_a_request_is_about_is_told_of_its_error_once_and_adds_to_the
         assert [type(error) for about in abouts for error in about.told] == [errors.ServerBusy]
 
 
+async def test_a_handler_may_say_in_which_form_the_error_of_its_request_is_answered() -> None:
+    def form(error: errors.APIError) -> tuple[int, Headers, bytes]:
+        return 299, [(b"X-Form", b"other")], error.message.encode()
+
+    async def fail(connection: Connection, request: Request) -> None:
+        if request.target == b"/other":
+            connection.error_form = form
+        if request.target == b"/other/answered":
+            connection.error_form = form
+            await connection.respond(200, [], b"")
+        else:
+            raise errors.ServerBusy
+
+    async with serving(fail) as here:
+        caller = await here.caller()
+        answer = await caller.ask(target=b"/other")
+        assert (answer.status, answer.headers[b"x-form"], answer.body) == (
+            299,
+            b"other",
+            b"Timed out - server too busy",
+        )
+        assert (await caller.ask()).status == 503
+        assert (await caller.ask(target=b"/other/answered")).status == 200
+        assert (await caller.ask()).status == 503
+
+
 # Interrupting.
 
 

@@ -187,5 +187,5 @@ async def test_answers_are_the_same_remembered_or_not(
     for made in remembered, parsed:
         for cut in range(len(last)):
             made.append(await answers([(known, 200), (known, 200), (last, cut), (known, 200)]))
-        monkeypatch.setattr("fnd.http.client.remember_response", lambda *_: None)
+        monkeypatch.setattr("fnd.http.responses.remember_response", lambda *_: None)
     assert remembered == parsed

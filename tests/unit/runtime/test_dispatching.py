@@ -14,7 +14,7 @@ from trio.testing import MockClock
 
 from fnd import errors
 from fnd.catalog import FnVersion
-from tests.agent_stage import Stage, stage, version
+from tests.agent_stage import ColdCodec, Stage, stage, version
 
 
 @attrs.define
@@ -166,7 +166,7 @@ async def test_of_more_functions_than_are_remembered_those_with_containers_are_k
 async def test_of_a_cold_format_each_call_has_a_container_to_itself_behind_the_same_gate(
     autojump_clock: MockClock,
 ) -> None:
-    async with stage(memory=100_000, hot=False) as on:
+    async with stage(memory=100_000, codec=ColdCodec()) as on:
         fn = version("mock://f?start=0.1&run=0.5")
         outcomes = await together(on, [fn] * 50)
         assert outcomes.answers == {"answered": 50}
@@ -176,7 +176,7 @@ async def test_of_a_cold_format_each_call_has_a_container_to_itself_behind_the_s
 
 
 async def test_a_cold_formats_launch_that_fails_is_told_to_all_who_wait(autojump_clock: MockClock) -> None:
-    async with stage(memory=100_000, hot=False) as on:
+    async with stage(memory=100_000, codec=ColdCodec()) as on:
         outcomes = await together(on, [version("mock://f?start=0.1&fail_starts=99")] * 50)
         assert outcomes.answers == {"ContainerFailed": 50}
         assert on.driver.started.total() == 3
