@@ -346,7 +346,8 @@ class Driver(Protocol):
     async def prepare(self, image: str) -> None:
         """Make the image startable: check it, pull it. Idempotent; concurrent calls for one image share the work.
 
-        Raises ImageUnusable, which names the image. Cancelled: it is done for the others all the same.
+        Raises ImageUnusable, which names the image, if it will never be; ContainerFailed if another attempt may do.
+        Cancelled: it is done for the others all the same.
         """
 
     async def build(self, source: Path, progress: Callable[[str], None]) -> str:

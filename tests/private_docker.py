@@ -19,9 +19,9 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import httpx
@@ -39,11 +39,16 @@ _LEFT_OUT: Final = frozenset(
 )
 
 
+E = TypeVar("E", bound="PrivateDocker")
+
+
 @attrs.define
 class PrivateDocker:
     """An engine that runs."""
 
     directory: Path
+    options: Sequence[str] = ()
+    """Of dockerd, beyond those that each has."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -86,24 +91,29 @@ class PrivateDocker:
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
+        self._run(self.command())
+
+    def command(self) -> list[str]:
+        """Return the command that runs it."""
         options = ["--iptables=false", "--bridge=none", "--data-root", str(self.directory / "data")]
         options += ["--exec-root", str(self.directory / "exec"), "--pidfile", str(self.directory / "pid")]
         options += ["--cgroup-parent", f"/{self.cgroup}"]
+        return ["dockerd", *options, "-H", self.host, *self.options]
+
+    def _run(self, command: Sequence[str]) -> None:
         with (self.directory / "log").open("ab") as log:
             # In a session of its own: Ctrl-C is for the tests, which end it when they have removed what they made.
-            self.process = subprocess.Popen(
-                ["dockerd", *options, "-H", self.host], stdout=log, stderr=log, start_new_session=True
-            )
+            self.process = subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
-                missing(f"dockerd does not start here: {(self.directory / 'log').read_text()[-1000:]}")
+                missing(f"{command[0]} does not start here: {(self.directory / 'log').read_text()[-1000:]}")
             with socket.socket(socket.AF_UNIX) as trial:
                 if trial.connect_ex(str(self.directory / "docker.sock")) == 0:
                     self.request("GET", "/version")
                     return
             time.sleep(0.1)
-        raise AssertionError("dockerd does not answer")
+        raise AssertionError(f"{command[0]} does not answer")
 
     def stop(self) -> None:
         """Stop it, and with it every container of its."""
@@ -161,13 +171,13 @@ class PrivateDocker:
 
 
 @contextmanager
-def private_docker() -> Iterator[PrivateDocker]:
+def private_engine(kind: type[E], program: str, package: str, *options: str) -> Iterator[E]:
     """Run an engine while in the context; skips, with the reason, where there can be none."""
-    need_program("dockerd", "docker.io")
+    need_program(program, package)
     if os.geteuid() != 0:
-        missing("a Docker Engine of the tests' own needs root")
+        missing(f"a {program} of the tests' own needs root")
     directory = Path(tempfile.mkdtemp(prefix="fnd-docker-"))
-    engine = PrivateDocker(directory)
+    engine = kind(directory, options)
     try:
         engine.start()
         yield engine
@@ -176,6 +186,11 @@ def private_docker() -> Iterator[PrivateDocker]:
     finally:
         engine.clear()
         shutil.rmtree(directory)
+
+
+def private_docker(*options: str) -> AbstractContextManager[PrivateDocker]:
+    """Return a Docker Engine, with further options of dockerd, that runs while in the context."""
+    return private_engine(PrivateDocker, "dockerd", "docker.io", *options)
 
 
 def _mounts_below(directory: Path) -> list[str]:

@@ -1,7 +1,8 @@
 """A container's standard streams: one connection to the engine that is HTTP until it agrees, and theirs from then on.
 
 Source: Docker Engine API, "Attach to a container", with `Upgrade: tcp`. It is the only connection that a container
-keeps, and its end is the news that the container has ended.
+keeps, and its end is the news that the container has ended. With TLS, standard input has one of its own: its end is
+told by closing that, since half of a secured connection cannot be closed.
 """
 
 from __future__ import annotations
@@ -22,9 +23,10 @@ _LONGEST_HEAD: Final = 65536
 class Attachment:
     """The open connection. `receive` gives raw bytes of the multiplexed stream."""
 
-    def __init__(self, stream: trio.abc.Stream, first: bytes) -> None:
+    def __init__(self, stream: trio.abc.Stream, first: bytes, stdin: trio.abc.Stream) -> None:
         self._stream = stream
         self._first = first
+        self._stdin = stdin
 
     async def receive(self) -> bytes:
         """Return more of what was written, b"" at the end, whichever side's it is. Cancelled: nothing is lost."""
@@ -38,12 +40,14 @@ class Attachment:
 
     async def send(self, data: bytes) -> None:
         """Write to standard input. Raises trio.BrokenResourceError if nobody reads it any more."""
-        await self._stream.send_all(data)
+        await self._stdin.send_all(data)
 
     async def send_eof(self) -> None:
-        """Close standard input. Only a connection that can be closed by half does."""
-        if isinstance(self._stream, trio.abc.HalfCloseableStream):
-            await self._stream.send_eof()
+        """Close standard input."""
+        if isinstance(self._stdin, trio.abc.HalfCloseableStream):
+            await self._stdin.send_eof()
+        else:
+            await self._stdin.aclose()
 
 
 @asynccontextmanager
@@ -52,14 +56,27 @@ async def attached(engine: Engine, container: str, *, stdin: bool) -> AsyncItera
 
     Raises EngineUnavailable, EngineError. Cancelled: the connection is closed, and the container goes on.
     """
+    apart = stdin and not engine.closes_by_half
+    async with _conversation(engine, container, stdin=stdin and not apart, output=True) as (stream, first):
+        if not apart:
+            yield Attachment(stream, first, stream)
+            return
+        async with _conversation(engine, container, stdin=True, output=False) as (own, _):
+            yield Attachment(stream, first, own)
+
+
+@asynccontextmanager
+async def _conversation(
+    engine: Engine, container: str, *, stdin: bool, output: bool
+) -> AsyncIterator[tuple[trio.abc.Stream, bytes]]:
     path = await engine.path(f"/containers/{container}/attach")
     stream = await engine.open_stream()
     try:
         with trio.move_on_after(AGREE_TIME) as agreeing:
-            first = await _agree(stream, f"{path}?stream=1&stdout=1&stderr=1&stdin={int(stdin)}")
+            first = await _agree(stream, f"{path}?stream=1&stdout={output:d}&stderr={output:d}&stdin={stdin:d}")
         if agreeing.cancelled_caught:
             raise EngineUnavailable(f"Docker Engine at {engine.host} did not attach within {AGREE_TIME:g} s")
-        yield Attachment(stream, first)
+        yield stream, first
     finally:
         await trio.aclose_forcefully(stream)
 
@@ -82,6 +99,8 @@ async def _agree(stream: trio.abc.Stream, target: str) -> bytes:
     status = head.split(b" ", 2)[1:2]
     if not end or not status or not status[0].isdigit():
         raise EngineUnavailable("Docker Engine answered no HTTP when it was asked to attach")
+    if status[0] == b"200" and b"application/vnd.docker." not in head:
+        raise EngineUnavailable("Docker Engine did not attach, but answered something else")
     if status[0] not in (b"101", b"200"):
         raise EngineError(int(status[0]), rest.decode("utf-8", "replace").strip() or "it would not attach")
     return rest

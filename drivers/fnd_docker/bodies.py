@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -38,13 +39,14 @@ def container_body(
     sockets: Path,
     *,
     network: bool,
+    podman: bool = False,
     command: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Return the body of POST /containers/create.
 
-    `sockets` is the directory for its socket on this host, `network` whether its function asks for one, `command` what
-    the image starts, which is needed for who has a launcher alone. Raises ContainerFailed if no process can have its
-    environment.
+    `sockets` is the directory for its socket on this host, `network` whether its function asks for one, `podman`
+    whether it is Podman that is asked, `command` what the image starts, which is needed for who has a launcher alone.
+    Raises ContainerFailed if no process can have its environment.
     """
     network = network or settings.network_always
     streams = spec.link is Link.STREAMS
@@ -68,22 +70,40 @@ def container_body(
         "StdinOnce": streams,
         "Tty": False,
         "NetworkDisabled": not network,
-        "HostConfig": _host_config(spec, settings, sockets, settings.network if network else "none"),
+        "HostConfig": _host_config(spec, settings, sockets, settings.network if network else "none", podman),
     }
 
 
-def _host_config(spec: ContainerSpec, settings: DockerSettings, sockets: Path, network: str) -> dict[str, Any]:
-    # Its user's, since some versions of runc give it the mode of what it covers.
-    uid, _, gid = settings.user.partition(":")
+def _most_processes() -> int:
+    """Return how many processes a user may have here at most."""
+    _, allowed = resource.getrlimit(resource.RLIMIT_NPROC)
+    possible = int(Path("/proc/sys/kernel/pid_max").read_text())
+    return possible if allowed == resource.RLIM_INFINITY else min(allowed, possible)
+
+
+def _host_config(
+    spec: ContainerSpec, settings: DockerSettings, sockets: Path, network: str, podman: bool
+) -> dict[str, Any]:
+    tmp = f"rw,nosuid,nodev,mode=1777,size={settings.tmp_size}m"
+    limits = {"nofile": settings.open_files}
+    if podman:
+        # Unless told, it asks for more processes of a user than a root who may not raise limits can give. Its own limit
+        # is the number of processes that the machine can have.
+        limits["nproc"] = _most_processes()
+        tmp += ",notmpcopyup"  # empty, as with Docker
+    else:
+        # Its user's, since some versions of runc give it the mode of what it covers. Podman knows no such option.
+        uid, _, gid = settings.user.partition(":")
+        tmp += f",uid={uid},gid={gid}"
     config: dict[str, Any] = {
         "Memory": spec.memory * MIB,
         "MemorySwap": spec.memory * MIB,
         "PidsLimit": settings.pids,
-        "Ulimits": [{"Name": "nofile", "Soft": settings.open_files, "Hard": settings.open_files}],
+        "Ulimits": [{"Name": name, "Soft": limit, "Hard": limit} for name, limit in limits.items()],
         "NetworkMode": network,
         "LogConfig": {"Type": "none"},
         "ReadonlyRootfs": not settings.writable,
-        "Tmpfs": {"/tmp": f"rw,nosuid,nodev,mode=1777,uid={uid},gid={gid},size={settings.tmp_size}m"},  # noqa: S108
+        "Tmpfs": {"/tmp": tmp},  # noqa: S108
         "RestartPolicy": {"Name": "no"},
         "IpcMode": "private",
     }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import logging
 import shutil
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,7 @@ from fnd_docker.engine import Engine, EngineError, EngineUnavailable
 
 FIRST_RETRY: Final = 0.1
 LONGEST_RETRY: Final = 10.0
+REMOVE_TIME: Final = 30.0
 LAST_TRY: Final = 5.0
 """Seconds that the driver's end may take for what is still left then."""
 
@@ -60,9 +62,11 @@ class Books:
         left = [container["Id"] for container in listed if container["Labels"].get(CONTAINER) not in self.wanted]
         for one in left:
             try:
-                await self._engine.request("DELETE", f"/containers/{one}", force=1, v=1)
+                await remove_container(self._engine, one, REMOVE_TIME)
             except EngineError as error:
-                if error.status not in (404, 409):  # it has gone, or is going
+                if error.status == 409:  # it is going, as a rule
+                    self.doubt()
+                elif error.status != 404:
                     raise
         in_thread = partial(trio.to_thread.run_sync, limiter=self._limiter)
         for path in await in_thread(lambda: list(self._runtime_directory.iterdir())):
@@ -100,6 +104,17 @@ class Books:
         if removed:
             _log.warning("removed %d containers that were left at Docker Engine", removed)
         return not self._doubted.is_set()
+
+
+async def remove_container(engine: Engine, container: str, time: float) -> None:
+    """Kill and remove a container with its volumes, in `time` seconds. Raises EngineError, EngineUnavailable.
+
+    Cancelled: it may have been done.
+    """
+    if await engine.is_podman():
+        with suppress(EngineError):  # it was not paused; for one that is, Podman waits
+            await engine.request("POST", f"/containers/{container}/unpause", time=time)
+    await engine.request("DELETE", f"/containers/{container}", force=1, v=1, time=time)
 
 
 def remove_directory(path: Path) -> bool:

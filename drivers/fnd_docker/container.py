@@ -30,14 +30,13 @@ from fnd.hookspecs import (
 )
 from fnd_docker.attachment import Attachment, attached
 from fnd_docker.bodies import container_body, container_name, engine_image
-from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, Books, remove_directory
+from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, REMOVE_TIME, Books, remove_container, remove_directory
 from fnd_docker.engine import Engine, EngineError, EngineUnavailable, EngineUnreachable
 from fnd_docker.frames import BadFrame, Frames
 from fnd_docker.settings import DockerSettings
 
 CREATE_TIME: Final = 60.0
 """For the creation, which is not cut short: a container whose creation nobody saw the end of could not be removed."""
-REMOVE_TIME: Final = 30.0
 DRAIN_TIME: Final = 1.0
 """How long what a container that was removed has written may still be on its way."""
 GONE_TIME: Final = 2.0
@@ -447,7 +446,15 @@ async def _create(workshop: Workshop, spec: ContainerSpec, network: bool) -> Non
     sockets = sockets_of(workshop, spec)
     try:
         command = await _command(workshop, spec) if spec.launcher else ()
-        body = container_body(spec, workshop.settings, workshop.instance, sockets, network=network, command=command)
+        body = container_body(
+            spec,
+            workshop.settings,
+            workshop.instance,
+            sockets,
+            network=network,
+            podman=await workshop.engine.is_podman(),
+            command=command,
+        )
         with trio.CancelScope(shield=True):
             await workshop.engine.request(
                 "POST", "/containers/create", body=body, time=CREATE_TIME, name=container_name(spec.container_id)
@@ -481,13 +488,13 @@ async def _remove(workshop: Workshop, spec: ContainerSpec) -> bool:
     """Kill and remove it; return whether it is gone. To be shielded."""
     name = container_name(spec.container_id)
     try:
-        await workshop.engine.request("DELETE", f"/containers/{name}", force=1, v=1, time=REMOVE_TIME)
+        await remove_container(workshop.engine, name, REMOVE_TIME)
     except EngineError as error:
         if error.status == 404:
             return True
-        if error.status != 409:  # 409: it is being removed already
+        if error.status != 409:  # 409: it is being removed already, as a rule
             _log.error("container %s could not be removed and will be later: %s", spec.container_id, error.message)
-            return False
+        return False
     except EngineUnavailable as error:
         _log.error("container %s could not be removed and will be later: %s", spec.container_id, error)
         return False

@@ -16,7 +16,7 @@ import httpx
 import trio
 
 from fnd.hookspecs import ContainerFailed
-from fnd_docker.certificates import tls_context
+from fnd_docker.certificates import explained, tls_context, tls_error
 from fnd_docker.settings import DockerSettings
 
 OLDEST: Final = (1, 40)
@@ -54,9 +54,11 @@ class Engine:
 
     def __init__(self, settings: DockerSettings, client: httpx.AsyncClient, tls: ssl.SSLContext | None) -> None:
         self.host = settings.host
+        self._certificates = settings.certificates
         self._client = client
         self._tls = tls
         self._version = ""
+        self._podman = False
 
     async def request(
         self, method: str, path: str, *, body: object = None, time: float = ANSWER_TIME, **query: str | int
@@ -64,7 +66,7 @@ class Engine:
         """Return what a request is answered, decoded; None without a body. Cancelled: it may have been done."""
         async with self._open(method, path, body, time, query) as response:
             content = await response.aread()
-        return json.loads(content) if content else None
+        return self._decoded(content) if content else None
 
     async def progress(
         self,
@@ -87,12 +89,12 @@ class Engine:
             method, path, params=query, content=content, headers=headers, timeout=timeout
         )
         if content is not None:
-            request.stream = _Body(content)  # instead of httpx's own, which is such a generator
+            request.stream = _Body(content)
         failure = ""
         async with self._sent(request) as response:
             async for line in response.aiter_lines():
                 if line:
-                    part = json.loads(line)
+                    part = self._decoded(line)
                     failure = failure or str(part.get("error", ""))
                     told(part)
         if failure:
@@ -105,9 +107,19 @@ class Engine:
             self._version = await self._negotiate()
         return f"/v{self._version}{path}"
 
+    async def is_podman(self) -> bool:
+        """Whether it is Podman, which takes the same requests with less in them. Raises EngineUnavailable."""
+        await self.path("")
+        return self._podman
+
     def forget_version(self) -> None:
         """Negotiate again: another engine may have been started in the place of this one."""
         self._version = ""
+
+    @property
+    def closes_by_half(self) -> bool:
+        """Whether of what `open_stream` returns one direction can be closed alone, which TLS does not know."""
+        return self._tls is None
 
     async def open_stream(self) -> trio.abc.Stream:
         """Connect for a conversation that is not HTTP from some point on. Raises EngineUnavailable."""
@@ -122,24 +134,48 @@ class Engine:
         if scheme == "unix":
             return await trio.open_unix_socket(address)
         name, _, port = address.rpartition(":")
-        stream: trio.abc.Stream = await trio.open_tcp_stream(name, int(port))
-        if self._tls is not None:
-            stream = trio.SSLStream(stream, self._tls, server_hostname=name, https_compatible=True)
-            await stream.do_handshake()
-        return stream
+        stream = await trio.open_tcp_stream(name, int(port))
+        if self._tls is None:
+            return stream
+        secured = trio.SSLStream(stream, self._tls, server_hostname=name, https_compatible=True)
+        try:
+            await secured.do_handshake()
+        except BaseException:
+            await trio.aclose_forcefully(secured)
+            raise
+        return secured
 
     async def _negotiate(self) -> str:
         timeout = httpx.Timeout(ANSWER_TIME, connect=CONNECT_TIME)
         request = self._client.build_request("GET", "/version", timeout=timeout)
-        async with self._sent(request) as response:
-            answer = json.loads(await response.aread())
-        newest, oldest = _version(answer["ApiVersion"]), _version(answer.get("MinAPIVersion", "1.0"))
+        try:
+            async with self._sent(request) as response:
+                answer = self._decoded(await response.aread())
+            newest, oldest = _version(answer["ApiVersion"]), _version(answer.get("MinAPIVersion", "1.0"))
+            self._podman = any("Podman" in component["Name"] for component in answer.get("Components") or ())
+        except EngineError as error:
+            raise self._unversioned(error.message) from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise self._unversioned(f"but {answer!r:.200}") from error
         if newest < OLDEST or oldest > NEWEST:
             raise EngineUnavailable(
                 f"Docker Engine at {self.host} speaks versions {_text(oldest)} to {_text(newest)} of its API, and fnd "
                 f"{_text(OLDEST)} to {_text(NEWEST)}: install another of the two"
             )
         return _text(min(newest, NEWEST))
+
+    def _unversioned(self, answer: str) -> EngineUnavailable:
+        advice = "set plugins.docker.certificates" if "HTTPS" in answer else "name another with plugins.docker.host"
+        return EngineUnavailable(f"Docker Engine at {self.host} does not tell its version ({answer}): {advice}")
+
+    def _decoded(self, content: str | bytes) -> Any:
+        try:
+            return json.loads(content)
+        except ValueError as error:
+            raise EngineUnavailable(
+                f"Docker Engine does not answer at {self.host}, but something else does: name another with "
+                "plugins.docker.host"
+            ) from error
 
     @asynccontextmanager
     async def _open(
@@ -148,6 +184,7 @@ class Engine:
         path = await self.path(path)
         timeout = httpx.Timeout(time, connect=CONNECT_TIME)
         request = self._client.build_request(method, path, params=query, json=body, timeout=timeout)
+        request.stream = _Body(request.content)
         async with self._sent(request) as response:
             yield response
 
@@ -167,19 +204,41 @@ class Engine:
             await response.aclose()
 
     def _unavailable(self, error: BaseException) -> EngineUnavailable:
-        why = str(error) or type(error).__name__
         kind = EngineUnreachable if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout) else EngineUnavailable
-        return kind(
-            f"Docker Engine does not answer at {self.host} ({why}): start it, or name another with plugins.docker.host"
-        )
+        broken = tls_error(error)
+        if broken is not None:
+            return kind(f"Docker Engine at {self.host} {explained(broken, self._certificates)}")
+        why = str(error) or type(error).__name__
+        advice = "start it, or name another with plugins.docker.host"
+        if self._tls is not None and isinstance(error, httpx.ReadError):
+            # Whether it accepts who asks it says after the handshake only, and httpx may lose what it said.
+            advice += f"; or it knows another authority (--tlscacert) than that of {self._certificates}/cert.pem"
+        return kind(f"Docker Engine does not answer at {self.host} ({why}): {advice}")
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, content: AsyncIterator[bytes]) -> None:
+    """A request's body, instead of httpx's own: that is a generator, which stays open if an engine hangs up within."""
+
+    def __init__(self, content: bytes | AsyncIterator[bytes]) -> None:
         self._content = content
 
     def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._content
+        return _Whole(self._content) if isinstance(self._content, bytes) else self._content
+
+
+class _Whole:
+    """Content in one part."""
+
+    def __init__(self, content: bytes) -> None:
+        self._parts = [content] if content else []
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._parts:
+            raise StopAsyncIteration
+        return self._parts.pop()
 
 
 @asynccontextmanager

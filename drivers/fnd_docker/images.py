@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from fnd.hookspecs import ImageUnusable, KeyedLock
+from fnd.hookspecs import ContainerFailed, ImageUnusable, KeyedLock
 from fnd_docker.bodies import INSTANCE, NETWORK, engine_image
 from fnd_docker.credentials import credentials_for
 from fnd_docker.engine import Engine, EngineError
@@ -39,7 +39,7 @@ class Images:
         self._pulling = KeyedLock()
 
     async def prepare(self, image: str) -> None:
-        """See to it that the engine has an image. Raises ImageUnusable, EngineUnavailable.
+        """See to it that the engine has an image. Raises ImageUnusable; ContainerFailed if the engine is in trouble.
 
         Concurrent calls for one image share the work; if the one that does it is cancelled, the next goes on.
         """
@@ -74,8 +74,10 @@ class Images:
         try:
             return await self._labels(name)
         except EngineError as error:
-            if error.status != 404:
+            if error.status == 400:
                 raise ImageUnusable(f"Image {name} is not usable: {error.message}") from error
+            if error.status != 404:
+                raise ContainerFailed(f"Docker Engine could not look for image {name}: {error.message}") from error
         await self._pull(name)
         try:
             return await self._labels(name)

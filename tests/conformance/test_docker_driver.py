@@ -1,4 +1,4 @@
-"""The Docker driver keeps what drivers promise, at a real engine."""
+"""The Docker driver keeps what drivers promise, at a real engine, and at a real Podman."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fnd_docker.bodies import container_name
 from fnd_docker.driver import DockerDriver
 from fnd_docker.engine import KEPT_CONNECTIONS
 from tests.private_docker import PYTHON, PrivateDocker
+from tests.private_podman import PrivatePodman
 
 pytestmark = pytest.mark.system
 
@@ -28,17 +29,10 @@ _BUILD_GONE = 10.0
 """Seconds in which the engine must have removed the containers of a build that was given up."""
 
 
-class TestDockerDriver(DriverConformance):
+class AtEngine(DriverConformance):
+    __test__ = False
     spare_descriptors = KEPT_CONNECTIONS
     most_cancellations = 12
-
-    @pytest.fixture(autouse=True, scope="class")
-    @classmethod
-    def _engine(cls, docker: PrivateDocker) -> Iterator[None]:
-        """Have every driver find the engine, those in processes of their own, too."""
-        with pytest.MonkeyPatch.context() as environment:
-            environment.setenv("DOCKER_HOST", docker.host)
-            yield
 
     def make_driver(self, context: DriverContext) -> Driver:
         return DockerDriver(context)
@@ -58,6 +52,34 @@ class TestDockerDriver(DriverConformance):
     def processor_time(self, container: Container) -> float | None:
         name = container_name(container.spec.container_id)
         return processor_time(_engine().request("GET", f"/containers/{name}/json")["State"]["Pid"])
+
+
+class TestDockerDriver(AtEngine):
+    __test__ = True
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _engine(cls, docker: PrivateDocker) -> Iterator[None]:
+        """Have every driver find the engine, those in processes of their own, too."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("DOCKER_HOST", docker.host)
+            yield
+
+
+class TestDockerDriverWithPodman(AtEngine):
+    __test__ = True
+
+    @pytest.fixture(autouse=True, scope="class")
+    @classmethod
+    def _engine(cls, podman: PrivatePodman) -> Iterator[None]:
+        """Have every driver find the engine, those in processes of their own, too."""
+        with pytest.MonkeyPatch.context() as environment:
+            environment.setenv("DOCKER_HOST", podman.host)
+            yield
+
+    @pytest.mark.xfail(reason="Podman 4.3 does not tell that it was memory that ended a container", strict=False)
+    def test_one_that_takes_too_much_memory_is_ended_and_that_is_told(self) -> None:
+        super().test_one_that_takes_too_much_memory_is_ended_and_that_is_told()
 
 
 def _containers() -> list[str]:

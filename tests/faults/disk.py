@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import errno
 import os
-import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -16,11 +12,10 @@ import trio
 from fnd.cli.exits import RequestFailed
 from tests.faults.load import Request, load
 from tests.faults.stage import Stage, in_thread
-from tests.parts import missing
+from tests.small_disk import fill, small_disk
 
 SIZE: Final = 24
 """MiB."""
-_BLOCK: Final = 65536
 _LARGE: Final = "x" * 20_000
 """In an app's configuration: more than the database has room for without growing."""
 _WRITES: Final = 10
@@ -29,13 +24,13 @@ _WRITES: Final = 10
 async def fill_disk(stage: Stage) -> None:
     """Fill it while calls go on, ask for what needs room, free it, and ask again."""
     data = stage.directory / "d" / "data"
-    async with in_thread(_small(data)), stage.running():
+    async with in_thread(small_disk(data, SIZE)), stage.running():
         quick = await stage.function("quick", idle_timeout=1)
         cold = await stage.function("cold", idle_timeout=1)
         async with stage.watching_descriptors(quick):
             async with load(lambda: stage.port, Request(quick), callers=4, pause=0.005) as put:
                 await trio.sleep(1)
-                await trio.to_thread.run_sync(_fill, data / "filler")
+                await trio.to_thread.run_sync(fill, data / "filler")
                 told = [await _write(stage, f"full-{number}") for number in range(_WRITES)]
                 stage.check(any(told), f"{_WRITES} apps were stored on a full disk")
                 await _check_told(stage, [one for one in told if one])
@@ -76,31 +71,6 @@ async def _check_told(stage: Stage, told: list[str]) -> None:
     why = await trio.to_thread.run_sync(partial(stage.deploy, source))
     stage.fact(f"deploying: {why or 'done'}")
     stage.check("No space left" in why or "store" in why, f"deploying on a full disk: {why or 'done'}")
-
-
-@contextmanager
-def _small(directory: Path) -> Iterator[None]:
-    """Mount a small file system in memory while in the context; skips where that is not allowed."""
-    if os.geteuid() != 0:
-        missing("mounting a small file system needs root")
-    directory.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE}m,mode=700", "tmpfs", directory], check=True)
-    try:
-        yield
-    finally:
-        subprocess.run(["umount", directory], check=True)
-
-
-def _fill(path: Path) -> None:
-    """Write until there is no room for another byte."""
-    with path.open("ab", buffering=0) as file:
-        for size in (_BLOCK, 1):
-            try:
-                while True:
-                    file.write(b"x" * size)
-            except OSError as error:
-                if error.errno != errno.ENOSPC:
-                    raise
 
 
 def _is_full(directory: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ SOCKETS = Path("/run/fnd/docker/C1/iofs")
 
 
 def body(
-    spec_fields: dict[str, Any] | None = None, *, asks_for_network: bool = False, **settings: Any
+    spec_fields: dict[str, Any] | None = None, *, asks_for_network: bool = False, podman: bool = False, **settings: Any
 ) -> dict[str, Any]:
     fields: dict[str, Any] = {
         "container_id": "C1",
@@ -31,10 +32,9 @@ def body(
         "log": lambda stream, data: None,
     }
     spec = ContainerSpec(**fields | (spec_fields or {}))
-    settings_read = read_settings(settings)
-    return container_body(
-        spec, settings_read, "INSTANCE", SOCKETS, network=asks_for_network, command=("/bin/serve", "-v")
-    )
+    read = read_settings(settings)
+    command = ("/bin/serve", "-v")
+    return container_body(spec, read, "INSTANCE", SOCKETS, network=asks_for_network, podman=podman, command=command)
 
 
 def test_a_container_is_closed_unless_a_setting_opens_it() -> None:
@@ -75,6 +75,22 @@ def test_the_network_is_for_who_asks_or_for_all_if_a_setting_says_so(
 ) -> None:
     made = body(asks_for_network=asks, **settings)
     assert (made["NetworkDisabled"], made["HostConfig"]["NetworkMode"]) == (network == "none", network)
+
+
+@pytest.mark.parametrize(("allowed", "processes"), [(5000, 5000), (1 << 30, 32_768), (resource.RLIM_INFINITY, 32_768)])
+def test_podman_is_asked_for_as_many_processes_as_a_user_may_have_here_and_for_a_tmp_that_it_knows(
+    monkeypatch: pytest.MonkeyPatch, allowed: int, processes: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda which: (allowed, allowed))
+    monkeypatch.setattr(Path, "read_text", lambda path: "32768\n")
+    host = body(podman=True)["HostConfig"]
+    assert host["Ulimits"][1] == {"Name": "nproc", "Soft": processes, "Hard": processes}
+    assert "uid=" not in host["Tmpfs"]["/tmp"]
+    differing = {"Ulimits", "Tmpfs"}
+    docker = body()["HostConfig"]
+    assert {name: host[name] for name in host.keys() - differing} == {
+        name: docker[name] for name in docker.keys() - differing
+    }
 
 
 def test_a_part_of_a_core_is_a_quota() -> None:
