@@ -22,18 +22,20 @@ _WITH_ASSERTIONS = (
 pytest.register_assert_rewrite(*(f"fnd.testing.{name}" for name in _WITH_ASSERTIONS))
 
 from fnd.testing.checkpoints import at_step, cancelled_at_every_step  # noqa: E402
-from fnd.testing.daemon import Deployed, RunningDaemon, running_daemon  # noqa: E402
+from fnd.testing.daemon import Deploy, Deployed, RunningDaemon, example, running_daemon  # noqa: E402
 from fnd.testing.driver import DriverConformance  # noqa: E402
 from fnd.testing.leavings import no_child_left, no_descriptor_left  # noqa: E402
 from fnd.testing.roles import Role  # noqa: E402
 
 __all__ = [
+    "Deploy",
     "Deployed",
     "DriverConformance",
     "Role",
     "RunningDaemon",
     "at_step",
     "cancelled_at_every_step",
+    "example",
     "no_child_left",
     "no_descriptor_left",
     "running_daemon",
