@@ -8,7 +8,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from fnd import __version__
 from fnd.cli.exits import BadUsage
 from fnd.cli.templates import make_files, template_files
 
@@ -41,7 +40,6 @@ def make_plugin(directory: Path, kind: str, name: str) -> list[Path]:
 def _renamed(text: str, name: str) -> str:
     """Return text of the skeleton's as it is for a plugin called `name`."""
     words = {
-        "fnd>=0.0.0": f"fnd>={__version__}",
         "fnd_skeleton": f"fnd_{name.replace('-', '_')}",
         "SKELETON": name.replace("-", "_").upper(),
         "Skeleton": "".join(word.capitalize() for word in name.split("-")),

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from fnd import __version__
 from fnd.cli.exits import ExitCode
 from fnd.cli.new_plugin import KINDS
 from tests.unit.cli.scripted_daemon import Fnd
@@ -20,7 +19,6 @@ def test_a_distribution_is_made_that_is_the_plugins_by_name(fnd: Fnd, tmp_path: 
     project = tomllib.loads((tmp_path / "new" / "pyproject.toml").read_text())
     assert project["project"]["name"] == "fnd-oak-tree"
     assert project["project"]["entry-points"]["fnd"] == {"oak-tree": "fnd_oak_tree"}
-    assert f"fnd>={__version__}" in project["project"]["dependencies"]
     assert "OakTree" in (tmp_path / "new" / "fnd_oak_tree" / f"{kind}.py").read_text()
     for path in (tmp_path / "new").rglob("*"):
         assert "skeleton" not in path.name
