@@ -1,6 +1,6 @@
 """What tests of plugins and of functions import: conformance kits, what they stand on, and a real daemon.
 
-It needs pytest, which the daemon does not: `pip install fnd[testing]`. For fixtures, `fnd.testing.pytest_plugin`.
+It needs pytest, which the daemon does not, and fnd's extra `testing` brings. For fixtures, `fnd.testing.pytest_plugin`.
 """
 
 import pytest

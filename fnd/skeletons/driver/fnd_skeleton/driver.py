@@ -154,7 +154,7 @@ class SkeletonDriver:
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(lambda: shutil.rmtree(building, ignore_errors=True))
-        progress(f"copied {source.name}")
+        progress("copied")
         return f"{self.scheme}://{name}"
 
     @asynccontextmanager
