@@ -104,6 +104,7 @@ class Daemon:
         self._load = load
         self._log = log
         self._events = EventBus()
+        self._records = CallRecords(settings.call_records)
         self._logs = FunctionLogs(
             settings.data_directory / "logs",
             per_call_limit=settings.function_log_size,
@@ -180,6 +181,7 @@ class Daemon:
         await self._manager.stopping(self.settings.grace_period + _CLEANUP_SECONDS, "Stopping: letting calls finish")
         await self._enter("stopping", "Stopping: letting calls finish")
         self._events.close()
+        self._records.over.close()
         self._logs.end_streams()
         await self._drain(public, control)
         if public.connections or control.connections:
@@ -216,8 +218,7 @@ class Daemon:
             catalog = Catalog(contents.apps, contents.fns, contents.triggers)
             await enter(_background(self._logs.run))
             history = CallHistory(store, settings.call_history)
-            records = CallRecords(settings.call_records)
-            await enter(records.flushing(history))
+            await enter(self._records.flushing(history))
             watcher = await enter(watching_sockets())
             # In a thread, for modules are imported and hooks called that may take their time.
             plugins, offered = await trio.to_thread.run_sync(self._ask_plugins, watcher)
@@ -233,7 +234,7 @@ class Daemon:
                     _check_default_driver(settings.default_driver, drivers, plugins)
                 else:
                     _tell_of_cleared(cleared)
-            records.listeners = await enter(telling(offered.listeners))
+            self._records.listeners = await enter(telling(offered.listeners))
             agent = await enter(
                 running_agent(
                     Dispatch(_limits(settings)),
@@ -244,7 +245,7 @@ class Daemon:
                     timeouts=_timeouts(settings),
                     logs=self._logs,
                     events=self._events,
-                    records=records,
+                    records=self._records,
                     on_fault=partial(blame, plugins),
                 )
             )
@@ -263,7 +264,7 @@ class Daemon:
                 codecs=codecs,
                 logs=self._logs,
                 events=self._events,
-                records=records,
+                records=self._records,
                 history=history,
                 plugins=plugins,
                 metrics=PluginMetrics(offered.metrics),

@@ -18,7 +18,7 @@ import sysconfig
 import tarfile
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +35,7 @@ CGROUPS: Final = Path("/sys/fs/cgroup")
 _START_SECONDS: Final = 60.0
 _STOP_SECONDS: Final = 30.0
 _LEFT_OUT: Final = frozenset(
-    {"__pycache__", "site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
+    {"site-packages", "test", "tests", "idlelib", "tkinter", "ensurepip", "lib2to3", "dist-packages"}
 )
 
 
@@ -116,6 +116,16 @@ class PrivateDocker:
         """Return the control groups of containers of its, in all hierarchies."""
         return [path for path in CGROUPS.glob(f"*/{self.cgroup}/*") if path.is_dir()]
 
+    def shims(self) -> list[int]:
+        """Return the processes that stand between an engine and its containers, and outlive it."""
+        found = []
+        for path in Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                command = path.read_bytes()
+                if b"containerd-shim" in command and os.fsencode(self.directory) in command:
+                    found.append(int(path.parent.name))
+        return found
+
     def kill(self) -> None:
         """End it without a word: its containers go on, until it is started again, which ends them."""
         if self.process is not None:
@@ -133,7 +143,7 @@ class PrivateDocker:
             self.process.kill()
             self.process.wait(_STOP_SECONDS)
         groups = [path for path in CGROUPS.glob(f"*/{self.cgroup}/*") if path.is_dir()]
-        for shim in _shims(self.directory):
+        for shim in self.shims():
             os.kill(shim, signal.SIGKILL)
         for group in groups:
             for pid in (group / "cgroup.procs").read_text().split():
@@ -168,25 +178,14 @@ def private_docker() -> Iterator[PrivateDocker]:
         shutil.rmtree(directory)
 
 
-def _shims(directory: Path) -> list[int]:
-    """Return the processes that stand between an engine and its containers, and outlive it."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            command = path.read_bytes()
-            if b"containerd-shim" in command and os.fsencode(directory) in command:
-                found.append(int(path.parent.name))
-    return found
-
-
 def _mounts_below(directory: Path) -> list[str]:
     lines = Path("/proc/self/mounts").read_text().splitlines()
     return [line.split()[1] for line in lines if line.split()[1].startswith(f"{directory}/")]
 
 
-def python_image(engine: PrivateDocker) -> str:
-    """Import an image with the interpreter that runs this; return its name."""
-    engine.import_image(PYTHON, _python_tree())
+def python_image(engine: PrivateDocker, needed_by: Iterable[Path] = ()) -> str:
+    """Import an image with the interpreter that runs this, and the libraries that these files need; return its name."""
+    engine.import_image(PYTHON, _python_tree(needed_by))
     return PYTHON
 
 
@@ -204,7 +203,7 @@ def add_program(engine: PrivateDocker, name: str, program: Path) -> str:
     return name
 
 
-def _python_tree() -> bytes:
+def _python_tree(needed_by: Iterable[Path]) -> bytes:
     """Return a tar of the interpreter, its standard library, and the shared libraries that these need."""
     interpreter = Path(getattr(sys, "_base_executable", sys.executable)).resolve()
     library = Path(sysconfig.get_path("stdlib")).resolve()
@@ -212,7 +211,7 @@ def _python_tree() -> bytes:
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         tar.add(interpreter)
         tar.add(library, filter=_needed)
-        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so")])):
+        for needed in sorted(_shared_libraries([interpreter, *library.glob("lib-dynload/*.so"), *needed_by])):
             tar.add(needed.resolve(), str(needed))
         for directory in ("tmp", "function", "bin"):
             entry = tarfile.TarInfo(directory)
@@ -226,8 +225,9 @@ def _python_tree() -> bytes:
 
 
 def _needed(entry: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what no function needs; compiled modules stay, since containers cannot keep any that they make."""
     name = Path(entry.name).name
-    return None if name in _LEFT_OUT or name.startswith("config-") else entry
+    return None if name in _LEFT_OUT or name.startswith("config-") or ".opt-" in name else entry
 
 
 def _shared_libraries(binaries: list[Path]) -> set[Path]:

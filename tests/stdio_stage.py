@@ -11,6 +11,7 @@ import trio
 
 from fnd import errors
 from fnd.hookspecs import CallRequest, CallResponse, Codec, CodecContext, Exit, RequestBody, Session
+from fnd.testing.call_bodies import Body
 
 CAPACITY = 65536
 NOBODY: Any = object()
@@ -127,33 +128,6 @@ class FakeContainer:
 
     async def writes(self, data: bytes) -> None:
         await self.output.send_all(data)
-
-
-class Body:
-    """A call's body, in parts if there are several, each of which can be taken once; an error among them is raised."""
-
-    def __init__(self, *parts: bytes | errors.APIError, length: int | None = None) -> None:
-        self._first, *self._parts = parts
-        if self._parts:
-            self._parts.append(b"")
-        self.length = length
-
-    @property
-    def first(self) -> bytes:
-        first, self._first = self._first, b""
-        assert isinstance(first, bytes)
-        return first
-
-    @property
-    def complete(self) -> bool:
-        return not self._parts
-
-    async def receive(self) -> bytes:
-        await trio.lowlevel.checkpoint()
-        part = self._parts.pop(0) if self._parts else b""
-        if isinstance(part, errors.APIError):
-            raise part
-        return part
 
 
 def call(

@@ -74,6 +74,7 @@ class DockerContainer:
         self._process: int | None = None
         """A descriptor of that process (pidfd), where its end may have to be seen before its output was read."""
         self._paused = False
+        self._let_go = False
         self._streams = _Streams(self) if spec.link is Link.STREAMS else None
 
     @property
@@ -151,7 +152,8 @@ class DockerContainer:
             self._attended.set()
 
     def let_go(self) -> None:
-        """Nobody reads its output any more: take the rest, since the engine removes none whose output is held up."""
+        """It is to be removed. Take the rest of its output, since the engine removes none whose output is held up."""
+        self._let_go = True
         if self._streams is not None:
             self._streams.let_go()
 
@@ -163,9 +165,12 @@ class DockerContainer:
         await self._attended.wait()
 
     async def _follow(self) -> None:
-        """Its streams have ended: return once it has, too. Where only the connection was lost, attach anew."""
+        """Its streams have ended: return once it has, too. Where only the connection was lost, attach anew.
+
+        Of one that is being removed nobody wants to know how it ended.
+        """
         retry = FIRST_RETRY
-        while True:
+        while not self._let_go:
             try:
                 if await self._has_ended():
                     return

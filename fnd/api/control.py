@@ -6,28 +6,28 @@ Who may reach them is decided before a request gets here. Streams are NDJSON, an
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
-from typing import Annotated, Any, Final, Protocol
+from typing import Annotated, Any, Final
 
 import attrs
 import trio
 from litestar import Request, Router, get, post
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.params import QueryParameter
 from litestar.types import ASGIApp, Receive
 
 from fnd import __version__
 from fnd.api.builds import BuildDone, BuildError, BuildProgress
-from fnd.api.calls import get_call, list_calls
-from fnd.api.ndjson import MEDIA_TYPE, Emit, LineStream, Producer
+from fnd.api.calls import get_call, list_calls, stream_calls
+from fnd.api.ndjson import Emit, LineStream, Producer, emit_all, lines_of
 from fnd.api.problems import documented
 from fnd.api.services import Services, services_of
 from fnd.checks import Diagnosis, DriverStatus, check_machine, check_plugins
 from fnd.errors import BadRequest, ConfigurationError
 from fnd.plugins import PluginStatus, blame
+from fnd.runtime.events import Event
 from fnd.runtime.function_logs import MAX_LINES, FunctionLogStatistics
 from fnd.runtime.log_files import LogLine
 from fnd.runtime.statistics import AgentStatistics
@@ -67,12 +67,6 @@ class Status:
     drivers: tuple[DriverStatus, ...]
     default_driver: str
     formats: tuple[str, ...]
-
-
-def _lines_of(line: Any) -> dict[int, ResponseSpec]:
-    """Return what the API's document says of a stream of lines."""
-    about = "One object a line, as long as the caller stays."
-    return {200: ResponseSpec(line, generate_examples=False, description=about, media_type=MEDIA_TYPE)}
 
 
 @get("/status", operation_id="GetStatus")
@@ -165,7 +159,7 @@ async def stop(request: Request[Any, Any, Any]) -> None:
     services_of(request).daemon.stop()
 
 
-@get("/logs", operation_id="StreamLogs", responses=_lines_of(LogLine) | documented(400))
+@get("/logs", operation_id="StreamLogs", responses=lines_of(LogLine) | documented(400))
 async def logs(
     request: Request[Any, Any, Any],
     fn: Annotated[str | None, QueryParameter(description="A function's id.")] = None,
@@ -183,7 +177,7 @@ async def logs(
     async def opened(receive: Receive) -> AsyncIterator[Producer]:
         if follow:
             async with function_logs.subscribe(fn, app_id=app, call_id=call, lines=lines) as subscription:
-                yield partial(_emit_all, subscription)
+                yield partial(emit_all, subscription, LogLine.as_json)
         else:
             assert fn is not None
             yield partial(_emit_each, await function_logs.read(fn, call, lines))
@@ -191,7 +185,7 @@ async def logs(
     return LineStream(opened)
 
 
-@get("/events", operation_id="StreamEvents", responses=_lines_of(dict[str, Any]))
+@get("/events", operation_id="StreamEvents", responses=lines_of(dict[str, Any]))
 async def events(request: Request[Any, Any, Any]) -> ASGIApp:
     """Stream what happens in the daemon from now on."""
     bus = services_of(request).events
@@ -199,30 +193,21 @@ async def events(request: Request[Any, Any, Any]) -> ASGIApp:
     @asynccontextmanager
     async def opened(receive: Receive) -> AsyncIterator[Producer]:
         with bus.subscribe() as subscription:
-            yield partial(_emit_all, subscription)
+            yield partial(emit_all, subscription, Event.as_json)
 
     return LineStream(opened)
 
 
-class _Line(Protocol):
-    def as_json(self) -> dict[str, Any]: ...
-
-
-async def _emit_all(items: AsyncIterable[_Line], emit: Emit) -> None:
-    async for item in items:
-        await emit(item.as_json())
-
-
-async def _emit_each(items: Iterable[_Line], emit: Emit) -> None:
-    for item in items:
-        await emit(item.as_json())
+async def _emit_each(lines: Iterable[LogLine], emit: Emit) -> None:
+    for line in lines:
+        await emit(line.as_json())
 
 
 @post(
     "/build",
     operation_id="Build",
     status_code=200,
-    responses=_lines_of(BuildProgress | BuildDone | BuildError) | documented(400, 413),
+    responses=lines_of(BuildProgress | BuildDone | BuildError) | documented(400, 413),
 )
 async def build(
     request: Request[Any, Any, Any],
@@ -239,6 +224,20 @@ async def build(
 
 control_router: Final = Router(
     path="/control",
-    route_handlers=[status, pools, doctor, plugins, drain, reload, stop, logs, events, build, list_calls, get_call],
+    route_handlers=[
+        status,
+        pools,
+        doctor,
+        plugins,
+        drain,
+        reload,
+        stop,
+        logs,
+        events,
+        build,
+        list_calls,
+        stream_calls,
+        get_call,
+    ],
     tags=["control"],
 )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final
+from typing import Any, Final, TypeVar
 
 import attrs
 import trio
+from litestar.openapi.datastructures import ResponseSpec
 from litestar.serialization import encode_json
 from litestar.types import Receive, Scope, Send
+
+T = TypeVar("T")
 
 MEDIA_TYPE: Final = "application/x-ndjson"
 
@@ -18,6 +21,20 @@ Emit = Callable[[object], Awaitable[None]]
 
 Producer = Callable[[Emit], Awaitable[None]]
 """Emits lines until there are no more; cancelled when the caller goes away."""
+
+
+async def emit_all(items: AsyncIterable[T], show: Callable[[T], object | None], emit: Emit) -> None:
+    """Emit what `show` makes of each item as it comes; nothing for None."""
+    async for item in items:
+        line = show(item)
+        if line is not None:
+            await emit(line)
+
+
+def lines_of(line: Any) -> dict[int, ResponseSpec]:
+    """Return what the API's document says of a stream of lines."""
+    about = "One object a line, as long as the caller stays."
+    return {200: ResponseSpec(line, generate_examples=False, description=about, media_type=MEDIA_TYPE)}
 
 
 @attrs.frozen

@@ -17,6 +17,9 @@ from fnd.cli.output import JSON, duration, output_option, printable, stderr, std
 
 Record = dict[str, Any]
 
+CALLS_OVER: Final = "/control/calls/over"
+"""The stream of calls, each when it is over."""
+
 _PARTS: Final[Mapping[str, str]] = {
     "receive": "its body was awaited",
     "queue": "it waited for a container",
@@ -41,6 +44,7 @@ _BAR: Final = 24
 @click.option("--lines", "-n", type=click.IntRange(1, 10_000), default=20, show_default=True, metavar="COUNT")
 @click.option("--failed", is_flag=True, help="Only calls that failed.")
 @click.option("--slower", type=click.FloatRange(min=0), metavar="SECONDS", help="Only calls that took longer.")
+@click.option("--follow", "-f", is_flag=True, help="Show calls from now on, each when it is over, until Ctrl-C.")
 @output_option
 @click.pass_context
 def calls(
@@ -50,6 +54,7 @@ def calls(
     lines: int,
     failed: bool,
     slower: float | None,
+    follow: bool,
     output: str,
 ) -> None:
     """Show the last calls of APP's function FN, of all functions of APP, or of all there are, newest first.
@@ -62,14 +67,20 @@ def calls(
     daemon = daemon_of(ctx)
     found = find_app(daemon, app) if app is not None else None
     wanted = find_fn(daemon, found, fn) if found is not None and fn is not None else None
-    answer = daemon.get(
-        "/control/calls",
-        app=found["id"] if found else None,
-        fn=wanted["id"] if wanted else None,
-        failed="true" if failed else None,
-        slower=slower,
-        limit=lines,
-    )
+    query = {
+        "app": found["id"] if found else None,
+        "fn": wanted["id"] if wanted else None,
+        "failed": "true" if failed else None,
+        "slower": slower,
+    }
+    if follow:
+        for record in daemon.lines("GET", CALLS_OVER, None, **query):
+            if output == JSON:
+                write_json_line(record)
+            else:
+                stdout().print(call_line(record), soft_wrap=True)
+        return
+    answer = daemon.get("/control/calls", limit=lines, **query)
     if answer["store_error"]:
         stderr().print(Text(f"Older calls are missing, since the store fails: {answer['store_error']}", "yellow"))
     if output == JSON:
@@ -93,6 +104,18 @@ def explain(ctx: click.Context, call_id: str, output: str) -> None:
         write_json(record)
     else:
         stdout().print(_explanation(record))
+
+
+def call_line(record: Record) -> Text:
+    """Return a call that is over as a line of its own, among other such lines."""
+    if "lost" in record:
+        return Text(f"{_count(record['lost'], 'call')} came too fast to be shown", "yellow")
+    at = datetime.fromisoformat(record["arrived_at"]).astimezone().strftime("%H:%M:%S.%f")[:-3]
+    parts = [f"{name} {duration(record[name])}" for name in _PARTS if record[name]]
+    about = [f"{record['app_name']}/{record['fn_name']}", "cold" if record["cold"] else "warm", ", ".join(parts)]
+    total = duration(sum(record[name] for name in _PARTS))
+    line = Text.assemble(f"{at}  ", _outcome(record), f"  {total:>8}  {'  '.join(about)}  {record['id']}")
+    return line.append(printable(f"  {record['error']}"), "red") if record["error"] else line
 
 
 def _table(records: list[Record]) -> RenderableType:

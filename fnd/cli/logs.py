@@ -51,7 +51,7 @@ def logs(
         if output == JSON:
             write_json_line(line)
         else:
-            stdout().print(_for_people(line, names), soft_wrap=True)
+            stdout().print(log_line(line, names), soft_wrap=True)
 
 
 def _lines(
@@ -73,7 +73,8 @@ def _lines(
     return itertools.chain(history, following)
 
 
-def _for_people(line: Line, names: dict[str, str]) -> str:
+def log_line(line: Line, names: dict[str, str]) -> str:
+    """Return a line as people see it; `names` are those of functions that are to be told apart."""
     at = datetime.fromtimestamp(line["at"]).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
     name = f"{names[line['fn_id']]}  " if line["fn_id"] in names else ""
     mark = {"stderr": "│", "fnd": "!"}.get(line["stream"], " ")

@@ -25,6 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "serve": ("fnd.cli.serve:serve", "Run the daemon."),
     "init": ("fnd.cli.init:init", "Make the directory of a new function."),
     "deploy": ("fnd.cli.deploy:deploy", "Build a function's directory and put it into service."),
+    "dev": ("fnd.cli.dev:dev", "Serve a function while you work on it."),
     "invoke": ("fnd.cli.invoke:invoke", "Call a function: standard input in, its answer out."),
     "apps": ("fnd.cli.apps:apps", "List and change apps."),
     "fns": ("fnd.cli.fns:fns", "List and change functions."),

@@ -103,7 +103,7 @@ class OwnDaemon:
         """Return a connection to its control socket."""
         return Daemon(self.control)
 
-    def start(self) -> None:
+    def start(self, listen: str = "127.0.0.1:0") -> None:
         """Return when it is ready to be called. Raises CommandError, with the end of its log, if it never is."""
         notify = self.directory / "notify.sock"
         (self.directory / CONFIGURATION).write_text(self._settings)
@@ -114,7 +114,7 @@ class OwnDaemon:
         ready.bind(str(notify))
         with self.log.open("wb") as log:
             self.process = process = subprocess.Popen(
-                [*self._within, *serve_command(self.directory)],
+                [*self._within, *serve_command(self.directory, listen)],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -146,9 +146,9 @@ class OwnDaemon:
         try:
             code = process.wait(STOP_LIMIT)
         except subprocess.TimeoutExpired:
-            raise CommandError(f"The daemon has not stopped within {STOP_LIMIT:g} s{self._log_tail()}") from None
+            raise CommandError(f"The daemon has not stopped within {STOP_LIMIT:g} s{self.log_tail()}") from None
         if code != 0:
-            raise CommandError(f"The daemon ended with {code}{self._log_tail()}")
+            raise CommandError(f"The daemon ended with {code}{self.log_tail()}")
 
     def remains(self) -> list[str]:
         """Return what a stopped daemon has left on this machine, but for its data directory and its log."""
@@ -176,17 +176,18 @@ class OwnDaemon:
                     return
             except TimeoutError:
                 if (code := process.poll()) is not None:
-                    raise CommandError(f"The daemon ended with {code} at its start{self._log_tail()}") from None
-        raise CommandError(f"The daemon was not ready within {START_LIMIT:g} s{self._log_tail()}")
+                    raise CommandError(f"The daemon ended with {code} at its start{self.log_tail()}") from None
+        raise CommandError(f"The daemon was not ready within {START_LIMIT:g} s{self.log_tail()}")
 
-    def _log_tail(self) -> str:
+    def log_tail(self) -> str:
+        """Return the end of its log, to follow what went wrong; "" if it wrote nothing."""
         lines = self.written().splitlines()[-_LOG_TAIL:]
         return "".join(f"\n  {line}" for line in ["; the end of its log:", *lines]) if lines else ""
 
 
-def serve_command(directory: Path) -> list[str]:
+def serve_command(directory: Path, listen: str = "127.0.0.1:0") -> list[str]:
     """Return the command that runs a daemon in `directory`, whose configuration file is there."""
-    command = [sys.executable, "-m", "fnd", "serve", "--listen", "127.0.0.1:0", "--data", str(directory / "data")]
+    command = [sys.executable, "-m", "fnd", "serve", "--listen", listen, "--data", str(directory / "data")]
     return [*command, "--config", str(directory / CONFIGURATION), "--runtime-directory", str(directory / "run")]
 
 

@@ -25,6 +25,7 @@ from fnd.dispatch import (
     RejectReason,
     SlotState,
     Stop,
+    WaitReason,
 )
 from fnd.ids import new_id
 from fnd.log import get_logger
@@ -315,6 +316,10 @@ class Agent:
         expired = self._dispatch.expire(container.slot, trio.current_time())
         self._perform()
         return expired
+
+    def launches_wait(self) -> bool:
+        """Return whether more containers are wanted than the machine launches at once."""
+        return self._dispatch.capacity.blocked is WaitReason.LAUNCH_LIMIT
 
     def relieve(self) -> None:
         """The machine is short of memory: stop some of the containers that are idle."""

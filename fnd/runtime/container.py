@@ -39,6 +39,7 @@ class Keeper(Protocol):
     def idle_since(self, container: ContainerTask) -> float: ...
     def idle_deadline(self, container: ContainerTask) -> float: ...
     def expire(self, container: ContainerTask) -> bool: ...
+    def launches_wait(self) -> bool: ...
 
 
 class _CallToCome:
@@ -282,18 +283,22 @@ class ContainerTask:
         until_look = min(until_pause, self.pool.version.fn.idle_timeout)
         if self.slot.pool.habits is not None:
             until_look = min(until_look, _LOOK_SECONDS)
+        put_off = False
         while True:
             deadline = self.keeper.idle_deadline(self)
             if self.paused:
                 with trio.CancelScope(deadline=deadline) as self._rest:
                     await trio.sleep_forever()
             else:
-                pause_at = self.keeper.idle_since(self) + until_pause
+                pause_at = inf if put_off else self.keeper.idle_since(self) + until_pause
                 await trio.sleep_until(min(deadline, pause_at, trio.current_time() + until_look))
             if self.keeper.expire(self):
                 return
             if not self.paused and trio.current_time() >= self.keeper.idle_since(self) + until_pause:
-                await self._pause(container)
+                # Pausing is work, too, and who waits for a launch needs the machine now.
+                put_off = self.keeper.launches_wait()
+                if not put_off:
+                    await self._pause(container)
 
     async def _pause(self, container: Container) -> None:
         self.paused = True

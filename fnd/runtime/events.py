@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Any
 
 import attrs
 
-from fnd.runtime.subscription import Subscription
-
-DEFAULT_CAPACITY: Final = 1000
+from fnd.runtime.subscription import Bus
 
 
 class EventKind(enum.StrEnum):
@@ -71,49 +68,8 @@ class Event:
         return {"kind": str(self.kind), **self.fields, "at": self.at}
 
 
-def _lost(count: int) -> Event:
-    return Event(EventKind.EVENTS_LOST, {"count": count})
-
-
-def _weigh(event: Event) -> int:
-    return 1
-
-
-class EventBus:
-    """Hands every event to every listener; used on the trio thread alone."""
+class EventBus(Bus[Event]):
+    """Hands every event to every listener; one that reads too slowly gets an EVENTS_LOST for those that were lost."""
 
     def __init__(self) -> None:
-        self._subscriptions: set[Subscription[Event]] = set()
-        self._closed = False
-
-    @property
-    def listening(self) -> bool:
-        """Whether anybody listens, for who would have to work to make an event."""
-        return bool(self._subscriptions)
-
-    def publish(self, event: Event) -> None:
-        """Hand `event` to who listens now. Never waits."""
-        for subscription in self._subscriptions:
-            subscription.publish(event)
-
-    @contextmanager
-    def subscribe(self, capacity: int = DEFAULT_CAPACITY) -> Iterator[Subscription[Event]]:
-        """Listen while in the context, from now on, with at most `capacity` events waiting to be read.
-
-        One who reads slower than that gets an EVENTS_LOST in place of those that were lost. The stream ends when
-        the bus is closed.
-        """
-        subscription = Subscription(capacity, _weigh, _lost)
-        self._subscriptions.add(subscription)
-        if self._closed:
-            subscription.close()
-        try:
-            yield subscription
-        finally:
-            self._subscriptions.discard(subscription)
-
-    def close(self) -> None:
-        """End every stream once its reader has what was published before."""
-        self._closed = True
-        for subscription in self._subscriptions:
-            subscription.close()
+        super().__init__(lambda count: Event(EventKind.EVENTS_LOST, {"count": count}))

@@ -1,17 +1,21 @@
 """A bounded stream from one publisher to one reader, on the trio thread: who reads too slowly loses items, and is told.
 
-Function logs and events are both handed out through it. Publishing never waits, whatever the reader does.
+Function logs, events and calls are all handed out through it. Publishing never waits, whatever the reader does.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final, Generic, TypeVar
 
 import trio
 
 T = TypeVar("T")
+
+DEFAULT_CAPACITY: Final = 1000
+"""Items that wait for one reader of a bus at most."""
 
 
 class Subscription(Generic[T]):
@@ -68,3 +72,48 @@ class Subscription(Generic[T]):
             lost, self._lost = self._lost, 0
             return self._make_lost(lost)
         raise StopAsyncIteration
+
+
+class Bus(Generic[T]):
+    """Hands every item to everyone who listens. Publishing costs next to nothing while nobody does, and never waits."""
+
+    def __init__(self, lost: Callable[[int], T]) -> None:
+        self._make_lost = lost
+        self._subscriptions: set[Subscription[T]] = set()
+        self._closed = False
+
+    @property
+    def listening(self) -> bool:
+        """Whether anybody listens, for who would have to work to make an item."""
+        return bool(self._subscriptions)
+
+    def publish(self, item: T) -> None:
+        """Hand `item` to who listens now."""
+        for subscription in self._subscriptions:
+            subscription.publish(item)
+
+    @contextmanager
+    def subscribe(self, capacity: int = DEFAULT_CAPACITY) -> Iterator[Subscription[T]]:
+        """Listen while in the context, from now on, with at most `capacity` items waiting to be read.
+
+        One who reads slower than that gets what `lost` makes in place of those that were lost. The stream ends when
+        the bus is closed.
+        """
+        subscription = Subscription(capacity, _one, self._make_lost)
+        self._subscriptions.add(subscription)
+        if self._closed:
+            subscription.close()
+        try:
+            yield subscription
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End every stream once its reader has what was published before."""
+        self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+
+
+def _one(item: object) -> int:
+    return 1

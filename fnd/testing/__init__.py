@@ -9,6 +9,12 @@ import pytest
 _WITH_ASSERTIONS = (
     "bench",
     "checkpoints",
+    "codec_calls",
+    "codec_faults",
+    "codec_fuzz",
+    "codec_open",
+    "codec_stage",
+    "codec_tests",
     "daemon",
     "driver_container",
     "driver_images",
@@ -22,17 +28,24 @@ _WITH_ASSERTIONS = (
 pytest.register_assert_rewrite(*(f"fnd.testing.{name}" for name in _WITH_ASSERTIONS))
 
 from fnd.testing.checkpoints import at_step, cancelled_at_every_step  # noqa: E402
+from fnd.testing.codec import CodecConformance  # noqa: E402
+from fnd.testing.codec_stage import Function, Wire  # noqa: E402
+from fnd.testing.codec_tests import Call  # noqa: E402
 from fnd.testing.daemon import Deploy, Deployed, RunningDaemon, example, running_daemon  # noqa: E402
 from fnd.testing.driver import DriverConformance  # noqa: E402
 from fnd.testing.leavings import no_child_left, no_descriptor_left  # noqa: E402
 from fnd.testing.roles import Role  # noqa: E402
 
 __all__ = [
+    "Call",
+    "CodecConformance",
     "Deploy",
     "Deployed",
     "DriverConformance",
+    "Function",
     "Role",
     "RunningDaemon",
+    "Wire",
     "at_step",
     "cancelled_at_every_step",
     "example",

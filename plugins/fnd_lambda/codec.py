@@ -18,8 +18,25 @@ import attrs
 import msgspec
 import trio
 
-from fnd import errors
-from fnd.hookspecs import CallRequest, CallResponse, CodecContext, Container, ContainerSpec, Link, RequestBody, Session
+from fnd.hookspecs import (
+    APIError,
+    BadRequest,
+    BodyTooLarge,
+    CallRequest,
+    CallResponse,
+    CodecContext,
+    Container,
+    ContainerFailed,
+    ContainerSpec,
+    FunctionBodyTooLarge,
+    FunctionError,
+    FunctionHeadersTooLarge,
+    FunctionResponseLost,
+    InvalidFunctionResponse,
+    Link,
+    RequestBody,
+    Session,
+)
 from fnd_http_stream import listener as unix_listener
 from fnd_lambda import http_events
 from fnd_lambda.connection import FunctionConnection
@@ -110,7 +127,7 @@ class LambdaSession:
         try:
             context = _client_context(request)
             body = await self._event(request)
-        except errors.APIError:  # before the function has heard of it
+        except APIError:  # before the function has heard of it
             self._in_order = True
             raise
         invocation = self._api.invocation = Invocation(request.call_id)
@@ -123,7 +140,7 @@ class LambdaSession:
         with invocation.giving:
             try:
                 await connection.give(self._head(request, context), body, data)
-            except errors.FunctionResponseLost as error:
+            except FunctionResponseLost as error:
                 self._api.break_off(error)
             given = True
         if not invocation.changed.is_set():
@@ -160,12 +177,12 @@ class LambdaSession:
             return request.body
         limit = self._settings.max_event_size
         if (request.body.length or 0) > limit:
-            raise errors.BodyTooLarge
+            raise BodyTooLarge
         whole = bytearray(request.body.first)
         while not request.body.complete and len(whole) <= limit:
             whole += await request.body.receive()
         if len(whole) > limit:
-            raise errors.BodyTooLarge
+            raise BodyTooLarge
         body = bytes(whole)
         if len(body) < _IN_THREAD:
             return _Body(http_events.event(request, body, self._account))
@@ -185,7 +202,7 @@ class LambdaSession:
         while not answer.complete and len(whole) <= limit:
             whole += await answer.receive()
         if len(whole) > limit:
-            raise errors.FunctionBodyTooLarge
+            raise FunctionBodyTooLarge
         payload, size = bytes(whole), self._context.max_response_header_size
         if len(payload) < _IN_THREAD:
             return _Response(*http_events.response(payload, size))
@@ -196,10 +213,10 @@ class LambdaSession:
         whole = bytearray(answer.first)
         while http_events.PRELUDE_END not in whole:
             if len(whole) > limit:
-                raise errors.FunctionHeadersTooLarge
+                raise FunctionHeadersTooLarge
             part = await answer.receive()
             if not part:
-                raise errors.InvalidFunctionResponse
+                raise InvalidFunctionResponse
             whole += part
         begins, _, rest = bytes(whole).partition(http_events.PRELUDE_END)
         answer.put_back(rest)
@@ -219,7 +236,7 @@ def _client_context(request: CallRequest) -> bytes:
                     raise ValueError("too long")  # noqa: TRY301
                 content = msgspec.json.decode(base64.b64decode(value, validate=True))
             except (binascii.Error, ValueError, RecursionError) as error:
-                raise errors.BadRequest("X-Amz-Client-Context is not JSON in base 64, of at most 3584 bytes") from error
+                raise BadRequest("X-Amz-Client-Context is not JSON in base 64, of at most 3584 bytes") from error
             text = msgspec.json.encode(content).decode()
             if not text.isascii():
                 text = "".join(char if char.isascii() else _escaped(char) for char in text)
@@ -275,7 +292,7 @@ class LambdaCodec:
         try:
             connection = unix_listener.connect(directory)
         except OSError as error:
-            raise errors.ContainerFailed from error
+            raise ContainerFailed from error
         with connection:
             listener = await receive_listener(connection)
         self._stuck = {stuck for stuck in self._stuck if not stuck.wake()}
@@ -300,18 +317,25 @@ async def _served(api: RuntimeAPI, listener: Listener, container: Container) -> 
             failure = error
         nursery.cancel_scope.cancel()
     if api.busy:  # whose call is told that no answer will come
-        api.break_off(errors.FunctionResponseLost())
-    if isinstance(failure, trio.Cancelled) and api.broken is not None and not api.busy:
+        api.break_off(FunctionResponseLost())
+    if api.broken is not None and not api.busy and _is_cancellation(failure):
         raise api.broken
     if failure is not None:
         raise failure
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    """Whether an error is cancellation, also as it comes out of the nurseries of the body of `open`."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
 
 
 async def _watch(api: RuntimeAPI, scope: trio.CancelScope) -> None:
     """End everything once the container is broken and nobody else is told."""
     try:
         await api.until_broken()
-    except errors.FunctionError:
+    except FunctionError:
         scope.cancel()
 
 
@@ -323,7 +347,7 @@ async def _watch_exit(api: RuntimeAPI, container: Container) -> None:
     await container.wait()
     await trio.sleep(_LAST_ANSWER_SECONDS)
     if api.invocation is not None and api.invocation.open:
-        api.break_off(errors.FunctionResponseLost())
+        api.break_off(FunctionResponseLost())
 
 
 async def _accept(api: RuntimeAPI, listener: Listener, nursery: trio.Nursery) -> None:
@@ -339,7 +363,7 @@ async def _accept(api: RuntimeAPI, listener: Listener, nursery: trio.Nursery) ->
         await places.acquire()
         try:
             sock = await listener.accept()
-        except errors.FunctionError as error:
+        except FunctionError as error:
             api.break_off(error)
             return
         api.connected()

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Final
 import httptools
 import trio
 
-from fnd import errors
-from fnd.http import wire
+from fnd.hookspecs import FunctionResponseLost, wire
 from fnd_lambda.invocation import Answer, Failure, Invocation
 from fnd_lambda.runtime_api import Refused, RuntimeAPI
 
@@ -115,7 +114,7 @@ class FunctionConnection:
         self._release()
         self._api.gone(self)
         if self._kind in (_Kind.RESPONSE, _Kind.ERROR) and not self._whole:
-            self._api.break_off(errors.FunctionResponseLost())
+            self._api.break_off(FunctionResponseLost())
         self.drop()
 
     def drop(self) -> None:
@@ -178,7 +177,7 @@ class FunctionConnection:
             if self._last:
                 self._sock.shutdown(socket.SHUT_WR)
         except (OSError, trio.ClosedResourceError) as error:
-            raise errors.FunctionResponseLost from error
+            raise FunctionResponseLost from error
 
     async def _stream(self, head: bytes, body: RequestBody, data: bytes) -> None:
         chunked = body.length is None

@@ -25,7 +25,7 @@ from typing import Final
 
 import trio
 
-from fnd import errors
+from fnd.hookspecs import ContainerFailed
 
 ACCEPT_SECONDS: Final = 1.0
 """How long accept() may take once there is a connection; it takes no time unless the container is up to something."""
@@ -59,7 +59,7 @@ class Listener:
                     await trio.to_thread.run_sync(self._accept, abandon_on_cancel=True, limiter=self._one_thread)
                 await trio.lowlevel.checkpoint_if_cancelled()
                 if patience.cancelled_caught:
-                    raise errors.ContainerFailed("The function interferes with its runtime API's socket")
+                    raise ContainerFailed("The function interferes with its runtime API's socket")
             sock = self._accepted.popleft()
             try:
                 sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
@@ -73,7 +73,7 @@ class Listener:
         try:
             await trio.lowlevel.wait_readable(self._sock)
         except (OSError, trio.ClosedResourceError) as error:
-            raise errors.ContainerFailed("The function's runtime API cannot be served any more") from error
+            raise ContainerFailed("The function's runtime API cannot be served any more") from error
 
     def _accept(self) -> None:
         """In a thread: take one connection, if there is one."""
@@ -100,7 +100,7 @@ class Listener:
             if self._closed.is_set():
                 self._close()
         if broken:
-            raise errors.ContainerFailed("The function's runtime API cannot be served any more")
+            raise ContainerFailed("The function's runtime API cannot be served any more")
 
     def close(self) -> bool:
         """Accept no more; return whether all is closed: a thread that is stuck closes it once it is not."""
@@ -139,7 +139,7 @@ async def receive_listener(connection: socket.socket) -> Listener:
         except (BlockingIOError, InterruptedError):
             continue
         except OSError as error:
-            raise errors.ContainerFailed from error
+            raise ContainerFailed from error
     sock = _adopted(descriptors)
     try:
         checked = _listens(sock)
@@ -147,7 +147,7 @@ async def receive_listener(connection: socket.socket) -> Listener:
         checked = False
     if not checked:
         sock.close()
-        raise errors.ContainerFailed
+        raise ContainerFailed
     try:
         owner = await trio.to_thread.run_sync(_owner_if_shared, sock)
     except BaseException:
@@ -196,7 +196,7 @@ def _adopted(descriptors: list[int]) -> socket.socket:
         pass
     for descriptor in descriptors:
         os.close(descriptor)
-    raise errors.ContainerFailed
+    raise ContainerFailed
 
 
 def _listens(sock: socket.socket) -> bool:

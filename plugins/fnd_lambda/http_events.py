@@ -16,10 +16,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from fnd import errors
-from fnd.hookspecs import CallRequest
-from fnd.http import wire
-from fnd.http.wire import Headers
+from fnd.hookspecs import CallRequest, FunctionHeadersTooLarge, InvalidFunctionResponse, wire
 
 INTEGRATION: Final = b"application/vnd.awslambda.http-integration-response"
 """The type of a streamed answer that begins with its status and headers, in JSON."""
@@ -104,7 +101,7 @@ def _body(body: bytes, content_type: str) -> tuple[str, bool]:
     return base64.b64encode(body).decode("ascii"), True
 
 
-def response(payload: bytes, limit: int) -> tuple[Headers, bytes]:
+def response(payload: bytes, limit: int) -> tuple[wire.Headers, bytes]:
     """Return the headers, as an FDK would send them, and the body that an answer means, of headers of `limit` bytes.
 
     An object with a `statusCode` describes a response; any other JSON is the body of one. Raises
@@ -134,7 +131,7 @@ def response(payload: bytes, limit: int) -> tuple[Headers, bytes]:
     return headers, body
 
 
-def prelude(data: bytes, limit: int) -> Headers:
+def prelude(data: bytes, limit: int) -> wire.Headers:
     """Return the headers, as an FDK would send them, that the beginning of a streamed answer means. Raises as above."""
     try:
         value = msgspec.json.decode(data) if data.strip() else {}
@@ -150,7 +147,7 @@ def _described(value: object) -> _Response:
         raise _invalid(str(error)) from error
 
 
-def _headers(described: _Response, limit: int) -> Headers:
+def _headers(described: _Response, limit: int) -> wire.Headers:
     status = str(described.statusCode)
     if not (status.isascii() and status.isdigit() and len(status) == 3):
         raise _invalid(f"statusCode is {status[:20]!r}")
@@ -165,7 +162,7 @@ def _headers(described: _Response, limit: int) -> Headers:
             headers.append((b"Fn-Http-H-" + name.encode("ascii"), value.encode("latin-1")))
     headers.append((b"Content-Type", content_type))
     if sum(len(name) + len(value) + 4 for name, value in headers) > limit:
-        raise errors.FunctionHeadersTooLarge
+        raise FunctionHeadersTooLarge
     return headers
 
 
@@ -185,5 +182,5 @@ def _text(value: _Scalar) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _invalid(why: str) -> errors.InvalidFunctionResponse:
-    return errors.InvalidFunctionResponse(f"{errors.InvalidFunctionResponse.default_message}: {why}")
+def _invalid(why: str) -> InvalidFunctionResponse:
+    return InvalidFunctionResponse(f"{InvalidFunctionResponse.default_message}: {why}")

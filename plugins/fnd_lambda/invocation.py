@@ -10,8 +10,7 @@ import attrs
 import msgspec
 import trio
 
-from fnd import errors
-from fnd.http.wire import Headers
+from fnd.hookspecs import FunctionError, wire
 
 _HELD: Final = 65536
 """Bytes of an answer that are held for who takes it slower than the function sends it; and that one gives whole."""
@@ -58,7 +57,7 @@ class Failure:
 class Answer:
     """A function's answer to one call: a CallResponse, which its connection fills as it arrives."""
 
-    def __init__(self, headers: Headers, length: int | None, *, streaming: bool) -> None:
+    def __init__(self, headers: wire.Headers, length: int | None, *, streaming: bool) -> None:
         self.headers = headers
         self.length = length
         self.streaming: Final = streaming
@@ -66,7 +65,7 @@ class Answer:
         self.complete = False
         self._chunks: list[bytes] = []
         self._held = 0
-        self._error: errors.FunctionError | None = None
+        self._error: FunctionError | None = None
         self._arrived = trio.Event()
         self._taken = trio.Event()
 
@@ -111,7 +110,7 @@ class Answer:
             self._taken = trio.Event()
             await self._taken.wait()
 
-    def end(self, error: errors.FunctionError | None = None) -> None:
+    def end(self, error: FunctionError | None = None) -> None:
         """It has arrived as a whole, or nothing more will: that is the function's error."""
         if error is None:
             self.complete = True
@@ -130,7 +129,7 @@ class Invocation:
         self.answer: Answer | None = None
         self.done = False
         """Whether the function has answered it, in whatever way, to the last byte."""
-        self.error: errors.FunctionError | None = None
+        self.error: FunctionError | None = None
         self.changed = trio.Event()
         """Set when `answer` can be passed on or `error` is there."""
         self.giving = trio.CancelScope()
@@ -155,12 +154,12 @@ class Invocation:
         self.changed.set()
         self.giving.cancel()
 
-    def failed(self, error: errors.FunctionError) -> None:
+    def failed(self, error: FunctionError) -> None:
         """The function says that it failed, in its answer's place or in the midst of it."""
         self.done = True
         self.lost(error)
 
-    def lost(self, error: errors.FunctionError) -> None:
+    def lost(self, error: FunctionError) -> None:
         """No answer will come, or none to its end."""
         if self.error is None:
             self.error = error

@@ -13,7 +13,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import trio
 
-from fnd import errors
+from fnd.hookspecs import (
+    ContainerFailed,
+    FunctionBodyTooLarge,
+    FunctionError,
+    FunctionFailed,
+    FunctionHeadersTooLarge,
+    InvalidFunctionResponse,
+)
 from fnd_lambda.invocation import Answer, Failure, Invocation
 
 if TYPE_CHECKING:
@@ -59,7 +66,7 @@ class RuntimeAPI:
         self.limits = limits
         self.heads = 0
         """Bytes of heads that connections hold."""
-        self.broken: errors.FunctionError | None = None
+        self.broken: FunctionError | None = None
         """Why no invocation can be given to it any more."""
         self.invocation: Invocation | None = None
         self._log = log
@@ -103,7 +110,7 @@ class RuntimeAPI:
         """Whether a call has it that will be told, or was told, what breaks it."""
         return self.invocation is not None and not self.invocation.done
 
-    def break_off(self, error: errors.FunctionError) -> None:
+    def break_off(self, error: FunctionError) -> None:
         """The container has left the protocol, or a connection that was needed is lost."""
         if self.broken is None:
             self.broken = error
@@ -117,7 +124,7 @@ class RuntimeAPI:
         """A connection was made."""
         self._connected += 1
         if self._connected > MAX_NEW_CONNECTIONS:
-            self.break_off(errors.InvalidFunctionResponse())
+            self.break_off(InvalidFunctionResponse())
 
     def park(self, connection: FunctionConnection) -> None:
         """A connection asks for the next invocation. Raises Refused."""
@@ -146,7 +153,7 @@ class RuntimeAPI:
     def begin(self, invocation: Invocation, answer: Answer) -> None:
         """An invocation's answer begins. Raises Refused if it says that it is too large."""
         if sum(len(name) + len(value) + 4 for name, value in answer.headers) > self.limits.headers:
-            self.break_off(errors.FunctionHeadersTooLarge())
+            self.break_off(FunctionHeadersTooLarge())
             raise Refused(431, "RequestEntityTooLarge", "The headers are too large")
         self.check_size(answer.length or 0)
         self._refusals = self._connected = 0
@@ -155,27 +162,27 @@ class RuntimeAPI:
     def check_size(self, size: int) -> None:
         """Raise Refused if an answer of so many bytes is too large; that breaks the container."""
         if self.limits.body and size > self.limits.body:
-            self.break_off(errors.FunctionBodyTooLarge())
+            self.break_off(FunctionBodyTooLarge())
             raise Refused(413, "RequestEntityTooLarge", f"The answer exceeds {self.limits.body} bytes")
 
     def check_error_size(self, size: int) -> None:
         """Raise Refused if what a function says of an error has so many bytes; that breaks the container."""
         if size > self.limits.error:
-            self.break_off(errors.FunctionBodyTooLarge())
+            self.break_off(FunctionBodyTooLarge())
             raise Refused(413, "RequestEntityTooLarge", f"The error exceeds {self.limits.error} bytes")
 
     def invocation_failed(self, invocation: Invocation, failure: Failure) -> None:
         """The function says that an invocation failed; it goes on."""
         self._refusals = self._connected = 0
         self._log(f"invocation failed: {failure.line}")
-        invocation.failed(errors.FunctionFailed(payload=failure.payload))
+        invocation.failed(FunctionFailed(payload=failure.payload))
 
     def init_failed(self, failure: Failure) -> None:
         """The function says that it cannot start. Raises Refused if it has."""
         if self.invocation is not None or self._parked is not None:
             raise self._violation(403, "InvalidStateTransition", "The function has started already")
         message = f"Container failed to initialize: {failure.line or 'the function does not say why'}"
-        self.break_off(errors.ContainerFailed(message, payload=failure.payload))
+        self.break_off(ContainerFailed(message, payload=failure.payload))
 
     def refused(self) -> None:
         """Something was asked for that is not there. Raises Refused if that happens too often."""
@@ -185,15 +192,15 @@ class RuntimeAPI:
 
     def garbage(self) -> None:
         """Something came that is not HTTP, or not when it may."""
-        self.break_off(errors.InvalidFunctionResponse())
+        self.break_off(InvalidFunctionResponse())
 
     def hold_head(self, size: int) -> None:
         """Some connection holds so many bytes more of a head. Raises Refused if that is too much."""
         self.heads += size
         if self.heads > MAX_HEADS:
-            self.break_off(errors.FunctionHeadersTooLarge())
+            self.break_off(FunctionHeadersTooLarge())
             raise Refused(431, "RequestEntityTooLarge", "The headers are too large")
 
     def _violation(self, status: int, error_type: str, message: str) -> Refused:
-        self.break_off(errors.InvalidFunctionResponse())
+        self.break_off(InvalidFunctionResponse())
         return Refused(status, error_type, message)

@@ -9,16 +9,26 @@ import re
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import msgspec
+
 from fnd.hookspecs import FunctionBodyTooLarge, FunctionResponseLost, InvalidFunctionResponse
 from fnd_stdio.talk import BLANK, Talk
 
 DEEPEST: Final = 100
-"""Objects and lists within each other."""
+"""Objects and lists within each other. More are refused, though not always from the first one on: see `_goes_on`."""
 
 _QUOTE: Final = ord('"')
 _BACKSLASH: Final = ord("\\")
 _BRACE: Final = ord("{")
 _OPENING: Final = b"{["
+_FEW: Final = 4096
+"""Bytes that are looked at mark by mark; of more, it is first seen whether a frame can end among them at all."""
+_COMPLETE_STRINGS: Final = re.compile(rb'(?:[^"]*+"[^"\\]*+(?:\\.[^"\\]*+)*+")*+', re.DOTALL)
+"""To behind the last string that is complete."""
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_PARENTHESES: Final = bytes.maketrans(b"{}[]", b"()()")
+_json: Final = msgspec.json.Decoder(msgspec.Raw)
+_NO_MARKS: Final = bytes(byte for byte in range(256) if byte not in b"{}[]")
 _TO_MARK: Final = re.compile(rb'[^"{}\[\]]*+')
 _TO_END_OF_STRING: Final = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 """To the quote that ends the string or to the end of what is there; before a backslash that is its last byte."""
@@ -62,6 +72,9 @@ class FrameReader:
                 return None
             if data[0] != _BRACE:
                 raise InvalidFunctionResponse
+            if _is_whole(data):
+                self._begin()
+                return data.rstrip(BLANK)
         end = self._end(data)
         if end is None:
             self._held += data
@@ -77,6 +90,55 @@ class FrameReader:
 
     def _end(self, data: bytes) -> int | None:
         """Return where in `data` the frame ends, or None if it does not. Raises InvalidFunctionResponse."""
+        if len(data) <= _FEW:
+            return self._walk(data)
+        if self._goes_on(data):
+            return None
+        for at in range(0, len(data), _FEW):
+            few = data[at : at + _FEW]
+            if not self._goes_on(few):
+                end = self._walk(few)
+                if end is not None:
+                    return at + end
+        return None
+
+    def _goes_on(self, data: bytes) -> bool:
+        """Return whether it surely does not end in `data`; then that is read. Raises InvalidFunctionResponse.
+
+        By a few passes in C, so that a function that writes nothing but braces costs no more than others.
+        """
+        before = self._in_string, self._escaped
+        at = self._leave_string(data, 0) if self._in_string else 0
+        if self._in_string:
+            return True
+        known = _COMPLETE_STRINGS.match(data, at)
+        assert known is not None, "it matches nothing, too"
+        quote = data.find(b'"', known.end())
+        outside = _STRING.sub(b"", data[at : None if quote < 0 else quote])
+        marks = outside.translate(_PARENTHESES, _NO_MARKS)
+        depth = self._depth
+        if not depth:
+            depth, marks = 1, marks[1:]
+        levels = 0
+        while len(rest := marks.replace(b"()", b"")) < len(marks):
+            marks = rest
+            levels += 1
+            if levels > DEEPEST:
+                raise InvalidFunctionResponse
+        closing = marks.count(b")")  # they come first: every pair is gone
+        if closing >= depth:
+            self._in_string, self._escaped = before
+            return False
+        self._depth = depth + len(marks) - 2 * closing
+        if self._depth > DEEPEST:
+            raise InvalidFunctionResponse
+        if quote >= 0:
+            self._in_string = True
+            self._leave_string(data, quote + 1)
+        return True
+
+    def _walk(self, data: bytes) -> int | None:
+        """Do the same as `_end`, mark by mark."""
         at = 0
         while at < len(data):
             if self._in_string:
@@ -110,6 +172,17 @@ class FrameReader:
             self._in_string = self._escaped
             at += 1
         return at
+
+
+def _is_whole(data: bytes) -> bool:
+    """Return whether `data` is plainly a frame, as most are: small, and JSON to its end. If not, it may be one yet."""
+    if len(data) > _FEW or data.count(b"{") + data.count(b"[") > DEEPEST:
+        return False
+    try:
+        _json.decode(data)
+    except (msgspec.DecodeError, RecursionError):
+        return False
+    return True
 
 
 def _after(pattern: re.Pattern[bytes], data: bytes, at: int) -> int:

@@ -44,6 +44,14 @@ _answer: Final = msgspec.json.Decoder(_Answer)
 _encode: Final = msgspec.json.Encoder().encode
 
 
+def _encode_whole(body: bytes) -> bytes:
+    """Return a body as it goes into a JSON string. Raises BadRequest if it is no UTF-8."""
+    try:
+        return _encode(body.decode("utf-8"))[1:-1]
+    except UnicodeDecodeError as error:
+        raise BadRequest(_NOT_TEXT) from error
+
+
 class _EncodedBody:
     """A body still arriving, as the rest of a frame: the inside of a JSON string, and what follows it."""
 
@@ -88,14 +96,17 @@ class JSONSession(FrameSession):
         Cancelled: not reusable.
         """
         body = request.body
-        start = f'{{"call_id":"{request.call_id}","deadline":"{request.deadline_text}","body":"'.encode("ascii")
+        start = b'{"call_id":"%b","deadline":"%b","body":"' % (
+            request.call_id.encode("ascii"),
+            request.deadline_text.encode("ascii"),
+        )
         end = self._request_end(request)
-        encoded = _EncodedBody(body, end)
-        data = body.first
-        first = start + encoded.encode(data) if data else start
+        first = body.first
         if body.complete:
-            first += encoded.encode(b"") + end
-        frame = await self._ask(first, None if body.complete else encoded.receive)
+            frame = await self._ask(b"%b%b%b" % (start, _encode_whole(first), end))
+        else:
+            encoded = _EncodedBody(body, end)
+            frame = await self._ask(start + encoded.encode(first) if first else start, encoded.receive)
         response = self._response(frame)
         self.reusable = True
         return response

@@ -25,7 +25,7 @@ def measure(stage: Stage) -> list[Figure]:
     run = sum(caller.call().seconds for _ in range(_RUNS)) / _RUNS
     caller.sock.close()
     fn = stage.daemon.another(deployed, "crowd")
-    result = run_callers(stage.daemon.port_of(fn.fn_id), CALLERS, warm=0.0, seconds=0.0)
+    result = run_callers([stage.daemon.port_of(fn.fn_id)] * CALLERS, warm=0.0, seconds=0.0)
     containers = max(1, len(stage.daemon.containers(fn.fn_id)))
     expected = start + CALLERS * run / containers
     return [

@@ -54,11 +54,18 @@ class Figure:
     """None where the figure is only told."""
     detail: str = ""
     """What the value was made of, for a person."""
+    skipped: bool = False
+    """Whether this machine lacks a part that it takes; `detail` says which. Its target is neither met nor missed."""
 
     @property
     def met(self) -> bool | None:
-        """Whether its target is met; None where it has none."""
-        return None if self.target is None else self.target.met_by(self.value)
+        """Whether its target is met; None where it has none, or was skipped."""
+        return None if self.target is None or self.skipped else self.target.met_by(self.value)
+
+
+def skipped(name: str, unit: str, target: Target | None, why: str) -> Figure:
+    """Return the line of a figure for which this machine lacks a part."""
+    return Figure(name=name, value=math.nan, unit=unit, target=target, detail=why, skipped=True)
 
 
 def percentile(values: Iterable[float], fraction: float) -> float:

@@ -12,6 +12,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -223,15 +224,15 @@ def response_complete(data: bytes) -> bool:
     return len(body) >= int(length or 0)
 
 
-def run_callers(endpoint: Endpoint, callers: int, warm: float, seconds: float) -> LoadResult:
-    """Let every caller call, all at the same time, and again after each answer as long as time lasts.
+def run_callers(endpoints: Sequence[Endpoint], warm: float, seconds: float, spare: float = SPARE_SECONDS) -> LoadResult:
+    """Let a caller of each endpoint call, all at the same time, and again after each answer as long as time lasts.
 
     What is answered in the first `warm` seconds is not counted, what is answered after the last of `seconds` is. With
-    both 0, each calls once. Who waits for SPARE_SECONDS after that is a failed call.
+    both 0, each calls once. Who waits for `spare` seconds after that is a failed call.
     """
     poll = select.epoll()
     waiting: dict[int, Caller] = {}
-    for _ in range(callers):
+    for endpoint in endpoints:
         caller = Caller(endpoint)
         waiting[caller.sock.fileno()] = caller
         poll.register(caller.sock, select.EPOLLIN)
@@ -241,7 +242,7 @@ def run_callers(endpoint: Endpoint, callers: int, warm: float, seconds: float) -
     started = time.perf_counter()
     counted_from = started + warm
     last_call = counted_from + seconds
-    give_up = last_call + SPARE_SECONDS
+    give_up = last_call + spare
     for caller in connections:
         caller.send()
     now = started
@@ -279,7 +280,7 @@ def run_callers(endpoint: Endpoint, callers: int, warm: float, seconds: float) -
 
 def main(path: str, port: str, callers: str, warm: str, seconds: str) -> None:
     """Be the generator process."""
-    result = run_callers(Port(int(port), path), int(callers), float(warm), float(seconds))
+    result = run_callers([Port(int(port), path)] * int(callers), float(warm), float(seconds))
     if not result.requests:
         sys.exit(f"no call was answered, {result.errors} failed")
     microseconds = {name: round(getattr(result, name) * 1e6) for name in ("duration", "median", "p99", "longest")}

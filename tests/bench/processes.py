@@ -20,7 +20,7 @@ from fnd.cli.client import Daemon as ControlClient
 from tests.bench.load import FunctionSocket, Port
 
 APP: Final = "bench"
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 15.0
 _LOOK_AGAIN: Final = 0.0002
 FND: Final = Path(sys.executable).with_name("fnd")
@@ -199,9 +199,10 @@ class RunningDaemon:
         """Where a function is called."""
         return Port(self.port, f"/invoke/{fn_id}")
 
-    def deploy(self, source: Path) -> Deployed:
+    def deploy(self, source: Path, driver: str = "process") -> Deployed:
         """Put the function in `source` into service, by the command a user would type. Raises NotStarted."""
         command = [str(FND), "--control", str(self.control), "deploy", str(source), "--app", APP, "--create-app"]
+        command += ["--driver", driver]
         done = subprocess.run(
             [*command, "--output", "json"],
             env=base_environment(self._directory),
@@ -216,9 +217,14 @@ class RunningDaemon:
 
     def another(self, of: Deployed, name: str, **fields: Any) -> Deployed:
         """Make one more fn of a deployed one's image: it is cold."""
+        return self.others(of, [name], **fields)[0]
+
+    def others(self, of: Deployed, names: Sequence[str], **fields: Any) -> list[Deployed]:
+        """Make more of them."""
         with ControlClient(self.control) as daemon:
-            fn = daemon.post("/v2/fns", {"name": name, "app_id": of.app_id, "image": of.image, **fields})
-        return Deployed(fn["id"], fn["app_id"], fn["image"])
+            bodies = ({"name": name, "app_id": of.app_id, "image": of.image, **fields} for name in names)
+            fns = [daemon.post("/v2/fns", body) for body in bodies]
+        return [Deployed(fn["id"], fn["app_id"], fn["image"]) for fn in fns]
 
     def containers(self, fn_id: str) -> list[Container]:
         """Return the fn's containers that serve or could serve calls."""

@@ -86,6 +86,8 @@ class Report:
 
 def value_text(figure: Figure) -> str:
     """Return a figure's value with its unit."""
+    if figure.skipped:
+        return "skipped"
     if math.isnan(figure.value):
         return "not measured"
     number = f"{figure.value:.2f}" if abs(figure.value) < 100 else f"{figure.value:,.0f}"
@@ -159,6 +161,7 @@ def to_json(report: Report) -> str:
                     "target": None if figure.target is None else figure.target.limit,
                     "bound": None if figure.target is None else figure.target.bound.name.lower(),
                     "met": figure.met,
+                    "skipped": figure.skipped,
                     "detail": figure.detail,
                 }
                 for figure in report.figures

@@ -13,15 +13,20 @@ from tests.bench.processes import Deployed, FunctionCommand, RunningDaemon, Runn
 
 TRIVIAL: Final = "trivial"
 FDK: Final = "fdk"
-_SOURCES: Final = Path(__file__).with_name("functions")
+DISTINCT: Final = 1000
+SOURCES: Final = Path(__file__).with_name("functions")
 
 
 class Stage:
     """Used in a `with`; everything it started ends with it. Every `name` is that of a directory in functions/."""
 
-    def __init__(self, directory: Path, rounds: int, seconds: int, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, directory: Path, rounds: int, seconds: int, say: Callable[[str], None], distinct: int = DISTINCT
+    ) -> None:
         self.directory = directory
         self.rounds = rounds
+        self.distinct = distinct
+        """How many distinct functions are called at once where that is measured."""
         self.seconds = seconds
         """How long each load is put."""
         self.say = say
@@ -67,7 +72,7 @@ class Stage:
         """Return a function in service, deployed when first asked for."""
         if name not in self._deployed:
             self.say(f"deploying {name}")
-            self._deployed[name] = self.daemon.deploy(_SOURCES / name)
+            self._deployed[name] = self.daemon.deploy(SOURCES / name)
         return self._deployed[name]
 
     def port(self, name: str) -> Port:

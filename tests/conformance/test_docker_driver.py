@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
+import trio
 
 from fnd.hookspecs import Container, Driver, DriverContext
 from fnd.testing import DriverConformance, Role
@@ -22,6 +23,9 @@ DOCKERFILE = f"""FROM {PYTHON}
 COPY . /function
 ENTRYPOINT ["/bin/python", "/function/role.py", "%s"]
 """
+
+_BUILD_GONE = 10.0
+"""Seconds in which the engine must have removed the containers of a build that was given up."""
 
 
 class TestDockerDriver(DriverConformance):
@@ -45,12 +49,19 @@ class TestDockerDriver(DriverConformance):
         return directory
 
     async def leftovers(self, context: DriverContext) -> Collection[str]:
-        containers = [container["Names"][0] for container in _engine().containers()]
-        return [*containers, *await super().leftovers(context)]
+        with trio.move_on_after(_BUILD_GONE):
+            # A build that is given up is the engine's to end, which it does a moment after the connection is gone.
+            while not all(name.startswith("/fnd-") for name in _containers()):  # noqa: ASYNC110
+                await trio.sleep(0.05)
+        return [*_containers(), *await super().leftovers(context)]
 
     def processor_time(self, container: Container) -> float | None:
         name = container_name(container.spec.container_id)
         return processor_time(_engine().request("GET", f"/containers/{name}/json")["State"]["Pid"])
+
+
+def _containers() -> list[str]:
+    return [container["Names"][0] for container in _engine().containers()]
 
 
 def _engine() -> PrivateDocker:

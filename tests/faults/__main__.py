@@ -8,7 +8,8 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -59,11 +60,11 @@ def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path 
         Path(directory).chmod(0o755)  # for functions' users
         stage = Stage(where, Path(directory), seconds, random.Random(f"{seed} {name}"), result)
         try:
-            trio.run(SCENARIOS[name], stage)
-        except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
-            _note(result, error)
+            with _noting(result):
+                trio.run(SCENARIOS[name], stage)
         finally:
-            stage.note_left()
+            with _noting(result):
+                stage.note_left()
             if logs is not None and stage.daemon is not None:
                 logs.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(stage.daemon.directory / "daemon.log", logs / f"{name}-{where.name}.log")
@@ -71,8 +72,16 @@ def run_scenario(name: str, where: Place, seconds: float, seed: int, logs: Path 
     return result
 
 
+@contextmanager
+def _noting(result: Result) -> Iterator[None]:
+    """Take down what a scenario is ended by, and go on."""
+    try:
+        yield
+    except (Exception, pytest.fail.Exception, pytest.skip.Exception) as error:
+        _note(result, error)
+
+
 def _note(result: Result, error: BaseException) -> None:
-    """Take down what a scenario was ended by."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     if isinstance(error, pytest.skip.Exception):

@@ -26,6 +26,8 @@ JUMPS: Final = (HOUR, -2 * HOUR, 0, 365 * 24 * HOUR, 1, -30 * 365 * 24 * HOUR, 0
 """Seconds that the daemon's clock is off, one after the other."""
 IDLE: Final = 3
 """Seconds, an idle time-out."""
+TIMEOUT: Final = 5
+"""Seconds, a call's; a container must start within it."""
 LATE: Final = 5.0
 """Seconds that a container may leave later than that: ending one takes a moment."""
 
@@ -39,7 +41,7 @@ async def jump_clock(stage: Stage) -> None:
     async with stage.running(environment=environment):
         quick = await stage.function("quick", idle_timeout=1)
         idle = await stage.function("idle", idle_timeout=IDLE)
-        timed = await stage.function("timed", timeout=2)
+        timed = await stage.function("timed", timeout=TIMEOUT)
         async with stage.watching_descriptors(quick):
             requests = (Request(quick), Request(timed, do="sleep 0.3"))
             async with load(lambda: stage.port, *requests, callers=4, pause=0.005) as put:
@@ -94,8 +96,9 @@ async def _check_deadline(stage: Stage, fn_id: str, shift: Path, seconds: float)
     calling.close()
     took = time.monotonic() - began
     stage.check(outcome is not None and outcome.status == 504, f"a call over its time-out ended with {outcome}")
-    stage.check(1.5 <= took <= 2 + LATE, f"a call with a time-out of 2 s ended after {took:.1f} s")
-    stage.fact(f"time-out of 2 s across a jump of {seconds / HOUR:+g} hours: answered 504 after {took:.1f} s")
+    in_time = TIMEOUT - 0.5 <= took <= TIMEOUT + LATE
+    stage.check(in_time, f"a call with a time-out of {TIMEOUT} s ended after {took:.1f} s")
+    stage.fact(f"time-out of {TIMEOUT} s across a jump of {seconds / HOUR:+g} hours: answered 504 after {took:.1f} s")
 
 
 async def _jump_later(shift: Path, seconds: float) -> None:

@@ -75,7 +75,7 @@ class ProcessPlace:
 
     def cgroups(self, run: Path) -> list[Path]:
         """Return the control groups below the daemon's, where it has one."""
-        return [path for path in CGROUPS.glob(f"**/{group_name(run / 'process')}/*") if path.is_dir()]
+        return _groups_below(group_name(run / "process"))
 
     def clean(self) -> None:
         """Do nothing: there is no other side."""
@@ -123,6 +123,14 @@ def place(driver: str) -> Iterator[Place]:
     with private_docker() as engine:
         python_image(engine)
         yield DockerPlace(engine)
+
+
+def _groups_below(name: str) -> list[Path]:
+    """Return the control groups in those of a name, wherever these are.
+
+    Others' groups come and go meanwhile, which `os.walk` minds as little as it should.
+    """
+    return [Path(path, group) for path, groups, _ in os.walk(CGROUPS) if Path(path).name == name for group in groups]
 
 
 def processes_with(marks: Iterable[str]) -> list[int]:

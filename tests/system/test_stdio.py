@@ -283,6 +283,32 @@ async def test_what_comes_unasked_fails_the_next_call_and_ends_the_container(pro
     assert outcome(await function.call(body=b"z")) == (200, b"z")
 
 
+async def test_events_come_and_go_in_headers(functions: Functions) -> None:
+    function = functions.program("cloudevents-1.0", max_containers=1)
+    trigger = functions.daemon.trigger(function, "events")
+    event = b"ce-specversion: 1.0\r\nce-id: 1\r\nce-source: /c\r\nce-type: ask\r\ncontent-type: text/plain\r\n"
+    caller = await functions.daemon.caller()
+    for target, status in ((function.target, 200), (trigger, 201)):
+        answer = await caller.ask(b"POST", target, event, b"hello")
+        assert outcome(answer) == (status, b"hello")
+        told = {name: value for name, value in answer.headers.items() if name.startswith(b"ce-")}
+        assert told.pop(b"ce-id").isdigit()
+        assert told == {b"ce-specversion": b"1.0", b"ce-source": b"/f", b"ce-type": b"answer"}
+    assert (await caller.ask(b"POST", trigger, event.replace(b"ce-id", b"ce-no"), b"hello")).status == 400
+    answer = await caller.ask(b"POST", trigger, event + b"ce-do: twice\r\n", b"hello")
+    assert (answer.status, message(answer)) == (502, INVALID)
+    caller.close()
+
+
+async def test_an_event_of_fns_own_version_is_answered_like_any_call(programs: Functions) -> None:
+    function = programs.program("cloudevent", max_containers=1)
+    for _ in range(3):
+        answer = await function.call(body=b"hello", headers=b"content-type: text/plain\r\n")
+        assert outcome(answer) == (200, b"hello")
+        assert answer.headers[b"fn-http-status"] == b"201"
+    assert len(function.containers()) == 1
+
+
 async def test_a_program_in_c_is_a_function(functions: Functions) -> None:
     need_program("cc", "gcc libc6-dev")
     directory = functions.directory("./main", "command")

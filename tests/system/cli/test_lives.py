@@ -162,3 +162,19 @@ def read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError:
         return b""
+
+
+def test_calls_are_followed_until_the_daemon_ends(own: OwnDaemon, tmp_path: Path) -> None:
+    fnd = Shell(own)
+    fnd("init", str(tmp_path / "hello"), "--runtime", "command")
+    fnd("deploy", str(tmp_path / "hello"), "--app", "demo", "--create-app")
+    with subprocess.Popen(
+        fnd.command("calls", "demo", "hello", "--follow", "-o", "json"), stdout=subprocess.PIPE
+    ) as calls:
+        assert calls.stdout
+        while not select.select([calls.stdout], [], [], 0)[0]:  # until it listens
+            fnd("invoke", "demo", "hello")
+        fnd("stop")
+        told = [json.loads(line) for line in calls.stdout]
+        assert {(call["fn_name"], call["state"]) for call in told} == {("hello", "answered")}
+        assert calls.wait(30) == 0

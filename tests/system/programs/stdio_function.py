@@ -21,6 +21,14 @@ def read_json(stdin: BinaryIO) -> tuple[str, bytes] | None:
     return call["protocol"]["headers"].get("X-Do", [""])[0], call["body"].encode()
 
 
+def read_event(stdin: BinaryIO) -> tuple[str, bytes] | None:
+    line = stdin.readline()
+    if not line:
+        return None
+    event = json.loads(line)
+    return event.get("do", ""), event.get("data", "").encode()
+
+
 def read_http(stdin: BinaryIO) -> tuple[str, bytes] | None:
     if not stdin.readline():
         return None
@@ -43,7 +51,13 @@ def answer(body: bytes) -> bytes:
     if os.environ["FN_FORMAT"] == "http":
         head = b"HTTP/1.1 201 Made\r\nX-Pid: %d\r\nContent-Length: %d\r\n\r\n" % (os.getpid(), len(body))
         return head + body
+    if os.environ["FN_FORMAT"] == "cloudevents-1.0":
+        event = {"specversion": "1.0", "id": str(os.getpid()), "source": "/f", "type": "answer", "fnstatus": 201}
+        return json.dumps({**event, "datacontenttype": "text/plain", "data": body.decode()}).encode() + b"\n"
     protocol = {"status_code": 201, "headers": {"X-Pid": [str(os.getpid())]}}
+    if os.environ["FN_FORMAT"] == "cloudevent":
+        event = {"contentType": "text/plain", "data": body.decode(), "extensions": {"protocol": protocol}}
+        return json.dumps(event).encode() + b"\n"
     return json.dumps({"body": body.decode(), "protocol": protocol}).encode() + b"\n"
 
 
@@ -68,7 +82,7 @@ def answer_once() -> None:
 def main() -> None:
     if os.environ["FN_FORMAT"] == "default":
         answer_once()
-    read = read_http if os.environ["FN_FORMAT"] == "http" else read_json
+    read = {"http": read_http, "json": read_json}.get(os.environ["FN_FORMAT"], read_event)
     print("started", file=sys.stderr, flush=True)
     while call := read(sys.stdin.buffer):
         what, body = call

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tests.bench.figures import Figure, Target, at_least, at_most, median, median_ratio, percentile, ratio
+from tests.bench.figures import Figure, Target, at_least, at_most, median, median_ratio, percentile, ratio, skipped
 
 
 def test_a_percentile_is_the_least_value_that_enough_values_do_not_exceed() -> None:
@@ -52,3 +52,9 @@ def test_a_target_is_met_from_its_limit_on_and_never_by_nan(target: Target, valu
 
 def test_a_figure_without_a_target_neither_meets_nor_misses_it() -> None:
     assert Figure(name="x", value=1.0, unit="ms").met is None
+
+
+def test_a_figure_for_which_a_part_is_missing_neither_meets_nor_misses_its_target() -> None:
+    figure = skipped("x", "×", at_least(0.75), "dockerd is not installed")
+    assert figure.met is None
+    assert figure.detail == "dockerd is not installed"

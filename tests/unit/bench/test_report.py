@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from tests.bench.figures import Figure, at_least
+from tests.bench.figures import Figure, at_least, skipped
 from tests.bench.report import BEGIN, END, Machine, Report, markdown, to_json, write_into
 
 MACHINE = Machine(
@@ -25,6 +25,7 @@ FIGURES = [
     Figure(name="missed", value=0.5, unit="×", target=at_least(0.75)),
     Figure(name="broken", value=math.nan, unit="×", target=at_least(0.75)),
     Figure(name="told", value=1234.0, unit="ms"),
+    skipped("lacking", "×", at_least(0.75), "no engine"),
 ]
 REPORT = Report(machine=MACHINE, command="make bench", day=date(2026, 1, 2), figures=FIGURES)
 
@@ -42,12 +43,14 @@ def test_markdown_names_machine_day_and_command_and_has_a_row_for_each_figure() 
     assert "| missed | 0.50 × | ≥ 0.75 × | MISSED |  |" in text
     assert "| broken | not measured |" in text
     assert "| told | 1,234 ms |  |  |  |" in text
+    assert "| lacking | skipped | ≥ 0.75 × |  | no engine |" in text
 
 
 def test_json_has_every_figure_and_null_for_what_was_not_measured() -> None:
     told = json.loads(to_json(REPORT))
     values = {figure["name"]: figure["value"] for figure in told["figures"]}
-    assert values == {"reached": 0.8, "missed": 0.5, "broken": None, "told": 1234.0}
+    assert values == {"reached": 0.8, "missed": 0.5, "broken": None, "told": 1234.0, "lacking": None}
+    assert [figure["name"] for figure in told["figures"] if figure["skipped"]] == ["lacking"]
     assert told["figures"][0]["bound"] == "at_least"
     assert told["machine"]["cores"] == 2
 

@@ -2,14 +2,19 @@
 
 import math
 
+import attrs
 import pytest
 
+from tests.bench import formats
+from tests.bench.bare_engine import Steps
 from tests.bench.calls import LEAST_RATE, MOST_P99, Measured, Round, p99_figure, processor_figure, rate_figure
 from tests.bench.cold import launch_seconds
 from tests.bench.decisions import Core, idle_step, waiting_step
+from tests.bench.docker import cold_figures, herd_figure, left_figure
 from tests.bench.flood import flood_figures
 from tests.bench.latency import added_figure
 from tests.bench.load import LoadResult
+from tests.faults.result import Descriptors, Leavings
 
 
 def load(rate: float, p99: float, errors: int = 0) -> Measured:
@@ -56,8 +61,57 @@ def test_what_a_flood_does_is_judged_by_one_that_does_not_go_through_fnd() -> No
     assert over_past.detail == "2.00 ms alone, 3.00 ms in the flood, 4.00 ms in one past fnd"
 
 
+def test_formats_over_streams_are_judged_by_http_stream() -> None:
+    rounds: list[formats.Round] = [
+        {"json": load(800, 0.01), "http-stream": load(1000, 0.01)},
+        {"json": load(60, 0.01), "http-stream": load(100, 0.01)},
+    ]
+    rate = formats.rate_figure(rounds, "json", 64, formats.LEAST_RATE)
+    assert rate.value == pytest.approx(0.7)
+    assert rate.met
+    assert formats.processor_figure(rounds, "json", 1).value == pytest.approx((1000 / 800 + 100 / 60) / 2)
+    rounds.append({"json": load(800, 0.01, errors=1), "http-stream": load(1000, 0.01)})
+    assert math.isnan(formats.rate_figure(rounds, "json", 64, formats.LEAST_RATE).value)
+
+
 def test_a_launch_is_read_from_the_timing_of_a_call() -> None:
     assert launch_seconds("queue=0.000674;launch=0.113455;run=0.005231") == pytest.approx(0.113455)
+
+
+def test_a_start_with_docker_is_judged_by_the_engines_own_steps() -> None:
+    by_hand = [Steps(create=0.1, start=0.2, ready=0.1), Steps(create=0.2, start=0.5, ready=0.1)]
+    cold, created = cold_figures([0.44, 0.8], by_hand)
+    assert cold.value == pytest.approx(1.05)
+    assert cold.target is not None
+    assert created.value == pytest.approx(0.75)
+    assert created.target is None
+    assert created.detail == "by hand, in ms: create 150, start 350, ready 100"
+
+
+def herd(errors: int) -> LoadResult:
+    return LoadResult(requests=1000, duration=100.0, median=50.0, p99=99.0, longest=100.0, errors=errors)
+
+
+def test_a_herd_is_judged_by_the_best_that_the_engine_does_by_hand() -> None:
+    by_hand = {2: [8.0, 10.0], 4: [12.0, 8.0], 8: [7.0, 7.0]}
+    figure = herd_figure(herd(errors=0), 1000, by_hand, alone=14.0)
+    assert figure.value == pytest.approx(1.0)
+    assert "by hand 10.00/s at 4 at once" in figure.detail
+
+
+def test_a_herd_of_which_one_was_not_answered_has_no_figure() -> None:
+    figure = herd_figure(herd(errors=1), 1000, {2: [1.0]}, alone=1.0)
+    assert math.isnan(figure.value)
+    assert figure.met is False
+    assert "999 of 1,000 answered" in figure.detail
+
+
+def test_anything_that_is_left_misses_the_target_but_connections_kept_for_the_next_request_do_not() -> None:
+    assert left_figure(Leavings(), Descriptors(before=20, after=28, kept=8)).met is True
+    assert left_figure(Leavings(), Descriptors(before=20, after=29, kept=8)).met is False
+    for kind in Leavings().counts():
+        left = attrs.evolve(Leavings(), **{kind: ("something",)})
+        assert left_figure(left, Descriptors(before=20, after=20)).met is False
 
 
 def test_steps_of_the_core_leave_it_as_it_was() -> None:

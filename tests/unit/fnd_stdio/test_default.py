@@ -13,8 +13,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from fnd import errors
 from fnd.hookspecs import Exit, PerCallCodec
 from fnd.testing import cancelled_at_every_step
+from fnd.testing.call_bodies import Body
 from fnd_stdio.default_codec import HELD, LINGER, DefaultCodec
-from tests.stdio_stage import CAPACITY, Body, FakeContainer, Serve, Talks, call, check_cancellation, context, opened
+from tests.stdio_stage import CAPACITY, FakeContainer, Serve, Talks, call, check_cancellation, context, opened
 
 
 def make(**fields: Any) -> DefaultCodec:

@@ -12,8 +12,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fnd import errors
 from fnd.testing import cancelled_at_every_step
+from fnd.testing.call_bodies import Body
 from fnd_stdio.http_codec import HTTPCodec
-from tests.stdio_stage import CAPACITY, Body, FakeContainer, Serve, Talks, call, check_cancellation, context, opened
+from tests.stdio_stage import CAPACITY, FakeContainer, Serve, Talks, call, check_cancellation, context, opened
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ABOUT = (

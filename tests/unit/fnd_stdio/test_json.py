@@ -13,10 +13,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from fnd import errors
 from fnd.testing import cancelled_at_every_step
+from fnd.testing.call_bodies import Body
 from fnd_stdio.json_codec import JSONCodec
 from fnd_stdio.settings import FrameSettings
 from fnd_stdio.talk import MOST_BLANK
-from tests.stdio_stage import CAPACITY, Body, FakeContainer, Serve, Talks, call, check_cancellation, context, opened
+from tests.stdio_stage import CAPACITY, FakeContainer, Serve, Talks, call, check_cancellation, context, opened
 
 OK = b'{"body":"ok"}\n'
 

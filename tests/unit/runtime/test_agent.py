@@ -467,6 +467,18 @@ async def test_a_call_finds_its_container_whether_it_is_paused_or_being_paused(
         assert container.state == "paused"
 
 
+async def test_no_container_is_paused_while_others_wait_for_their_launch(autojump_clock: MockClock) -> None:
+    fns = [version(f"mock://f{number}?start=4", id=f"fn{number}", idle_timeout=100) for number in range(11)]
+    async with stage(memory=10_000, cores=1, pause=3) as on, trio.open_nursery() as nursery:
+        await on.call(fns[0])
+        for fn in fns[1:]:  # four at once
+            nursery.start_soon(on.call, fn)
+        await trio.sleep(7)
+        assert [one.paused for one in on.driver.containers] == [False] * len(on.driver.containers)
+        await trio.sleep(20)
+        assert [one.paused for one in on.driver.containers] == [True] * len(fns)
+
+
 async def test_a_call_cancelled_anywhere_while_its_container_runs_on_costs_the_next_call_nothing(
     autojump_clock: MockClock,
 ) -> None:
