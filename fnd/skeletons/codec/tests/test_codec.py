@@ -1,16 +1,42 @@
-"""Functions of the format skeleton are served in a real daemon; those that break it fail their call and no other."""
+"""The codec keeps what fnd promises of codecs, and functions of its format are served in a real daemon."""
 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import httpx
 import pytest
+from fnd_skeleton.codec import SkeletonCodec
 
-from fnd.testing import Deploy, Deployed
+from fnd.hookspecs import Codec, CodecContext
+from fnd.testing import Call, CodecConformance, Deploy, Deployed, Wire
 
 FUNCTION = Path(__file__).parent / "function"
+
+
+class TestSkeletonCodec(CodecConformance):
+    """The tests play the function; these methods say what the format looks like from there."""
+
+    def make_codec(self, context: CodecContext) -> Codec:
+        return SkeletonCodec(context)
+
+    async def take(self, wire: Wire) -> Call:
+        body = b""
+        while size := int(await wire.until(b"\n")):
+            body += await wire.exactly(size)
+        return Call(body)
+
+    def answer(self, call: Call, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> bytes:
+        parts = (body[at : at + 60_000] for at in range(0, len(body), 60_000))
+        return b"".join(b"%d\n%b" % (len(part), part) for part in parts) + b"0\n"
+
+    def lies(self, call: Call) -> Mapping[str, bytes]:
+        return {"no number": b"x\nhello0\n", "a number below nothing": b"-1\n", "a huge part": b"99999999\n"}
+
+    def endless(self, call: Call) -> Mapping[str, tuple[bytes, bytes]]:
+        return {"a number": (b"", b"1"), "a body": (b"", b"1\nx")}
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ with what went wrong. The function binds $SEMAPHORE when it is ready, and is con
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -69,6 +70,7 @@ class SemaphoreSession:
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Send the call, return the answer once its head is there. Raises FunctionError."""
         self.reusable = False
+        self._check_quiet()
         await self._send(b"B", request.body.first)
         while not request.body.complete:
             await self._send(b"B", await request.body.receive())
@@ -92,6 +94,16 @@ class SemaphoreSession:
         if self._buffer:
             raise InvalidFunctionResponse
         self.reusable = True
+
+    def _check_quiet(self) -> None:
+        """Check that nothing has come that was not asked for. Raises FunctionError."""
+        try:
+            unasked = self._buffer or os.read(self._stream.socket.fileno(), 1)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            raise FunctionResponseLost from error
+        raise InvalidFunctionResponse if unasked else FunctionResponseLost
 
     async def _take(self, size: int) -> bytes:
         while len(self._buffer) < size:
