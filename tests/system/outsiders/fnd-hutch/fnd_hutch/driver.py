@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ from fnd.hookspecs import (
 )
 from fnd_hutch.settings import HutchSettings
 
-FIRST = ["/bin/sh", "-c", 'echo $$ > "$0" && exec "$@"']
+FIRST = "import os, sys; open(sys.argv[1], 'w').write(str(os.getpid())); os.execvp(sys.argv[2], sys.argv[2:])"
 """Writes its process id into a file before it becomes the function, so that there is none without."""
 LAST_OUTPUT = 5.0
 
@@ -189,9 +190,10 @@ class HutchDriver:
             command[0] = sys.executable
         if spec.launcher:
             command = [sys.executable, "-I", "-S", "-c", spec.launcher, *command]
+        nice = ["nice", "-n", str(self._settings.niceness)]
         try:
             return await trio.lowlevel.open_process(
-                ["nice", "-n", str(self._settings.niceness), *FIRST, str(place / "pid"), *command],
+                [*nice, sys.executable, "-I", "-S", "-c", FIRST, str(place / "pid"), *command],
                 stdin=subprocess.PIPE if spec.link is Link.STREAMS else subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
@@ -208,13 +210,18 @@ class HutchDriver:
             _signal(process.pid, signal.SIGTERM)
             with trio.move_on_after(self._settings.stop_grace):
                 await process.wait()
-        _signal(process.pid, signal.SIGKILL)
-        await process.wait()
+        while _signal(process.pid, signal.SIGKILL):  # its descendants end when they do, and tell nobody
+            await process.wait()
+            await trio.sleep(0.005)
 
 
-def _signal(group: int, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
+def _signal(group: int, number: signal.Signals) -> bool:
+    """Send a signal to a session's processes; return whether there are any."""
+    try:
         os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 async def _log(spec: ContainerSpec, name: str, stream: trio.abc.ReceiveStream) -> None:
@@ -227,9 +234,8 @@ def _clear(place: Path) -> None:
     with contextlib.suppress(OSError, ValueError):  # it had not come so far, or is gone
         pid = int((place / "pid").read_text())
         if f"HUTCH={place}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-            _signal(pid, signal.SIGKILL)
-            while Path(f"/proc/{pid}/environ").read_bytes():
-                pass  # until it is gone, or a zombie
+            while _signal(pid, signal.SIGKILL):
+                time.sleep(0.005)
     shutil.rmtree(place)
 
 
