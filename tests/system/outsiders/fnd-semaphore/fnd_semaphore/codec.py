@@ -109,7 +109,7 @@ class SemaphoreSession:
         while len(self._buffer) < size:
             try:
                 data = await self._stream.receive_some(LARGEST)
-            except trio.BrokenResourceError as error:
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise FunctionResponseLost from error
             if not data:
                 raise FunctionResponseLost
@@ -122,7 +122,7 @@ class SemaphoreSession:
         if content or kind != b"B":
             try:
                 await self._stream.send_all(HEAD.pack(kind, len(content)) + content)
-            except trio.BrokenResourceError as error:
+            except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
                 raise FunctionResponseLost from error
 
 
