@@ -12,8 +12,11 @@ from fnd.hookspecs import Driver, DriverContext
 from fnd.testing import Deploy, DriverConformance, Role, RunningDaemon, example
 
 
+LEFT = "what leaves a container's session is not found again"
+
+
 class TestHutch(DriverConformance):
-    cannot = {Role.LEAVES_CHILDREN: "what leaves a container's session is not found again"}
+    cannot = {Role.LEAVES_CHILDREN: LEFT, Role.FORKS: LEFT}
 
     def make_driver(self, context: DriverContext) -> Driver:
         return HutchDriver(context)
