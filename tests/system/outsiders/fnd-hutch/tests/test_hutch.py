@@ -11,7 +11,6 @@ from fnd_hutch.driver import HutchDriver
 from fnd.hookspecs import Driver, DriverContext
 from fnd.testing import Deploy, DriverConformance, Role, RunningDaemon, example
 
-
 LEFT = "what leaves a container's session is not found again"
 
 
