@@ -608,7 +608,7 @@ class CodecContext:
     max_response_header_size: int
     """Bytes."""
     max_response_body_size: int
-    """Bytes."""
+    """Bytes; 0 is no limit."""
     settings: Mapping[str, Any]
 
 

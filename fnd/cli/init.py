@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Final
 
 import click
 
 from fnd.bundle import parse_function_file
-from fnd.cli.exits import BadUsage
 from fnd.cli.output import stderr
+from fnd.cli.templates import make_files, template_files
 
 TEMPLATES: Final = "fnd.examples"
 DEFAULT_RUNTIME: Final = "python"
@@ -31,33 +29,11 @@ def make_function(directory: Path, runtime: str, name: str) -> list[Path]:
     Raises BadUsage, with nothing written, if a file is in the way, and ConfigurationError for a name that no
     function can have.
     """
-    contents = dict(_template(files(TEMPLATES) / runtime, Path(), name))
-    parse_function_file(contents[Path("func.yaml")][0], f"a func.yaml with the name {name!r}")
-    if in_the_way := [path for path in contents if (directory / path).exists()]:
-        listed = ", ".join(str(path) for path in in_the_way)
-        raise BadUsage(f"{directory} has {listed} already: name another directory")
-    for path, (content, executable) in contents.items():
-        target = directory / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-        if executable:
-            target.chmod(target.stat().st_mode | 0o111)
-    return [directory / path for path in contents]
-
-
-def _template(source: Traversable, below: Path, name: str) -> Iterator[tuple[Path, tuple[bytes, bool]]]:
-    """Yield each file of a template: its path, its content for a function of that name, whether it is a program."""
-    for entry in source.iterdir():
-        if entry.name == "__pycache__":
-            continue
-        path = below / entry.name
-        if entry.is_dir():
-            yield from _template(entry, path, name)
-            continue
-        content = entry.read_bytes()
-        if path == Path("func.yaml"):
-            content = re.sub(rb"\b%b\b" % _TEMPLATE_NAME, name.encode(), content)
-        yield path, (content, content.startswith(b"#!"))
+    contents = dict(template_files(files(TEMPLATES) / runtime))
+    file = Path("func.yaml")
+    contents[file] = re.sub(rb"\b%b\b" % _TEMPLATE_NAME, name.encode(), contents[file])
+    parse_function_file(contents[file], f"a func.yaml with the name {name!r}")
+    return make_files(directory, contents)
 
 
 @click.command

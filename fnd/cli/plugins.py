@@ -1,4 +1,4 @@
-"""`fnd plugins`: which there are, what each offers and what is wrong with it."""
+"""`fnd plugins`: which there are, what each offers and what is wrong with it; and the beginning of a new one."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from rich.text import Text
 from fnd.cli.control_socket import control_path
 from fnd.cli.exits import CommandError
 from fnd.cli.looking import asked_or_looked, scratch_settings
+from fnd.cli.new_plugin import KINDS, make_plugin
 from fnd.cli.options import config_file_option
-from fnd.cli.output import JSON, fields, output_option, stdout, table, write_json
+from fnd.cli.output import JSON, fields, output_option, stderr, stdout, table, write_json
 from fnd.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -63,6 +64,24 @@ def show(ctx: click.Context, name: str, config: Path | None, output: str) -> Non
         write_json(plugin)
     else:
         stdout().print(_whole(plugin))
+
+
+@plugins.command
+@click.argument("kind", type=click.Choice(KINDS))
+@click.argument("name")
+@click.argument("directory", type=click.Path(path_type=Path, file_okay=False), required=False)
+def new(kind: str, name: str, directory: Path | None) -> None:
+    """Make the package of a new plugin in DIRECTORY (fnd-NAME if not given), which works as it is.
+
+    A driver makes containers of images NAME://..., a codec speaks the format NAME with functions. Its README.md says
+    how to install it, and how to run its tests.
+    """
+    directory = directory or Path(f"fnd-{name}")
+    console = stderr()
+    for path in make_plugin(directory, kind, name):
+        console.print(f"made {path}")
+    console.print(f"Install it where fnd is: pip install -e '{directory}[testing]'", soft_wrap=True)
+    console.print("Then fnd plugins list shows it.")
 
 
 def _look(config: Path | None) -> Mapping[str, Any]:

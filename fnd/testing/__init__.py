@@ -1,6 +1,6 @@
 """What tests of plugins and of functions import: conformance kits, what they stand on, and a real daemon.
 
-It needs pytest, which the daemon does not: `pip install fnd[testing]`. For fixtures, `fnd.testing.pytest_plugin`.
+It needs pytest, which the daemon does not, and fnd's extra `testing` brings. For fixtures, `fnd.testing.pytest_plugin`.
 """
 
 import pytest
@@ -31,7 +31,7 @@ from fnd.testing.checkpoints import at_step, cancelled_at_every_step  # noqa: E4
 from fnd.testing.codec import CodecConformance  # noqa: E402
 from fnd.testing.codec_stage import Function, Wire  # noqa: E402
 from fnd.testing.codec_tests import Call  # noqa: E402
-from fnd.testing.daemon import Deployed, RunningDaemon, running_daemon  # noqa: E402
+from fnd.testing.daemon import Deploy, Deployed, RunningDaemon, example, running_daemon  # noqa: E402
 from fnd.testing.driver import DriverConformance  # noqa: E402
 from fnd.testing.leavings import no_child_left, no_descriptor_left  # noqa: E402
 from fnd.testing.roles import Role  # noqa: E402
@@ -39,6 +39,7 @@ from fnd.testing.roles import Role  # noqa: E402
 __all__ = [
     "Call",
     "CodecConformance",
+    "Deploy",
     "Deployed",
     "DriverConformance",
     "Function",
@@ -47,6 +48,7 @@ __all__ = [
     "Wire",
     "at_step",
     "cancelled_at_every_step",
+    "example",
     "no_child_left",
     "no_descriptor_left",
     "running_daemon",

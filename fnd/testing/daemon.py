@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 import httpx
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from fnd.cli.client import Daemon
 from fnd.cli.deployment import base_url, deploy_directory
+from fnd.cli.init import make_function
 from fnd.cli.own_daemon import OwnDaemon
 from fnd.cli.progress import Progress
 
@@ -32,7 +33,9 @@ class Deployed:
     """Its definition, as the daemon has it."""
     url: str
 
-    def call(self, body: bytes | str = b"", headers: Mapping[str, str] | None = None) -> httpx.Response:
+    def call(
+        self, body: bytes | str | Iterable[bytes] = b"", headers: Mapping[str, str] | None = None
+    ) -> httpx.Response:
         """Call it over HTTP, as any caller does; return the answer, whatever its status."""
         return httpx.post(self.url, content=body, headers=dict(headers or {}), timeout=CALL_SECONDS, trust_env=False)
 
@@ -85,6 +88,26 @@ class RunningDaemon:
         """Delete an app with its functions, if there is one."""
         for one in self.control.items("/v2/apps", name=app):
             self.control.delete(f"/v2/apps/{one['id']}")
+
+
+class Deploy(Protocol):
+    """Puts a function into service for one test."""
+
+    def __call__(self, directory: Path | str, *, driver: str | None = None, **fields: Any) -> Deployed:
+        """Build a function's directory and put it into service; `fields` of the fn are set beside what func.yaml says.
+
+        Raises CommandError, with what the build said, if it cannot be built.
+        """
+
+
+def example(directory: Path, runtime: str = "json") -> Path:
+    """Make a function in a directory, as `fnd init --runtime` does, and return the directory.
+
+    It answers {"name": "Ada"} with {"message": "Hello, Ada"}. The runtimes `command` (format http-stream) and `json`
+    need nothing but a Python; `shell` needs a shell and jq.
+    """
+    make_function(directory, runtime, "hello")
+    return directory
 
 
 @contextmanager

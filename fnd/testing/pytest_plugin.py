@@ -9,26 +9,16 @@ from __future__ import annotations
 import re
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import pytest
 
-from fnd.testing.daemon import Deployed, RunningDaemon, running_daemon
+from fnd.testing.daemon import Deploy, Deployed, RunningDaemon, running_daemon
 
 _DAEMON: Final = "fnd_daemon"
 _LOGGED_BEFORE: Final = pytest.StashKey[int]()
 _SECTION_LENGTH: Final = 20_000
 """Characters of the daemon's log that a failed test's report has."""
-
-
-class Deploy(Protocol):
-    """Puts a function into service for one test."""
-
-    def __call__(self, directory: Path | str, *, driver: str | None = None, **fields: Any) -> Deployed:
-        """Build a function's directory and put it into service; `fields` of the fn are set beside what func.yaml says.
-
-        Raises CommandError, with what the build said, if it cannot be built.
-        """
 
 
 @pytest.fixture(scope="session")
