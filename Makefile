@@ -39,8 +39,9 @@ bench: $(READY) ## Measure against a bare proxy on this machine; BENCH=--help sa
 faults: $(READY) ## Kill, fill and starve the daemon under load, count what fails and is left; FAULTS=--help says more
 	$(BIN)/python -m tests.faults $(FAULTS)
 
-fuzz: $(READY) ## Try the invariants for long, and spoiled frames on each format over streams
+fuzz: $(READY) ## Try the invariants for long, and spoiled frames on each format
 	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties tests/unit/fnd_lambda/test_robustness.py
+	$(BIN)/python -m fnd.testing.fuzz tests/conformance/test_*_codec.py
 	$(BIN)/python -m tests.fuzz
 
 clean: ## Remove the environment and what tools have left

@@ -13,8 +13,10 @@ class FndError(Exception):
     """The root: anything fnd raises on purpose, with a message fit for a person."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message)
-        self.message = message
+        # A name from a function's files or from the caller may hold lone surrogates, which neither a store nor a
+        # stream of events could take. Here, so that whoever passes a message on need not think of it.
+        self.message = message.encode("utf-8", "backslashreplace").decode("utf-8")
+        super().__init__(self.message)
 
 
 class APIError(FndError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import attrs
 
@@ -136,6 +136,26 @@ class CallRecord:
         return self.receive + self.queue + self.launch + self.run
 
 
+class Matched(Protocol):
+    """A call as CallQuery looks at it: its record, or itself before there is one."""
+
+    @property
+    def app_id(self) -> str:
+        """Whose fn was called."""
+
+    @property
+    def fn_id(self) -> str:
+        """Which fn was called."""
+
+    @property
+    def error(self) -> str:
+        """What it failed with."""
+
+    @property
+    def total(self) -> float:
+        """Seconds from its coming to its answer, or until now."""
+
+
 @attrs.frozen(kw_only=True)
 class CallQuery:
     """Which records to show: the newest that match everything that is given, newest first."""
@@ -148,11 +168,11 @@ class CallQuery:
     slower: float = 0.0
     """Only those that took longer than so many seconds in all."""
 
-    def matches(self, record: CallRecord) -> bool:
-        """Whether the record is one of those asked for."""
+    def matches(self, call: Matched) -> bool:
+        """Whether the call is one of those asked for."""
         return (
-            self.app_id in ("", record.app_id)
-            and self.fn_id in ("", record.fn_id)
-            and (not self.failed or record.error != "")
-            and (not self.slower or record.total > self.slower)
+            self.app_id in ("", call.app_id)
+            and self.fn_id in ("", call.fn_id)
+            and (not self.failed or call.error != "")
+            and (not self.slower or call.total > self.slower)
         )

@@ -5,7 +5,6 @@ A module of its own, so that a daemon on whose machine nobody uses Docker has no
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -29,8 +28,6 @@ from fnd_docker.settings import DockerSettings, instance_file
 
 THREADS: Final = 4
 """Worker threads that the driver uses at most: files and directories are made and removed there."""
-
-_log = logging.getLogger(__name__)
 
 
 @attrs.frozen
@@ -64,14 +61,17 @@ class Service:
     async def clear(self) -> int:
         """Remove containers and directories that an earlier daemon left behind; return how many containers.
 
-        Raises ContainerFailed if the engine does not do it; what is left is then removed once it does.
+        Raises ContainerFailed if the engine does not do it; what is left then is removed once it does.
         """
         books = self.workshop.books
         try:
             return await books.settle()
-        except (EngineError, EngineUnavailable) as error:
+        except EngineUnavailable:
             books.doubt()
-            raise ContainerFailed(f"Docker Engine could not remove what is left: {error.message}") from error
+            raise
+        except (EngineError, OSError) as error:
+            books.doubt()
+            raise ContainerFailed(f"what an earlier daemon left could not be removed: {error}") from error
 
 
 @asynccontextmanager

@@ -51,11 +51,9 @@ async def list_calls(
     services = services_of(request)
     query = CallQuery(limit=limit, app_id=app, fn_id=fn, failed=failed, slower=slower)
     stored, store_error = await _stored(services, query)
-    # After the store was asked, which takes a while: what ended meanwhile is in memory.
-    return Calls(
-        calls=_merged(limit, stored, services.records.newest(query), select(query, services.agent.calls())),
-        store_error=store_error,
-    )
+    # After the store was asked, which takes a while, and both at one moment: what ended meanwhile is in memory.
+    known = await select(query, [*services.records, *services.agent.calls()])
+    return Calls(calls=_merged(limit, stored, known), store_error=store_error)
 
 
 @get("/calls/over", operation_id="StreamCalls", responses=lines_of(CallRecord | LostCalls) | documented(400))

@@ -76,6 +76,21 @@ class Call:
             task, self._task = self._task, None
             trio.lowlevel.reschedule(task)
 
+    @property
+    def app_id(self) -> str:
+        """Whose fn it calls."""
+        return self.pool.version.app.id
+
+    @property
+    def fn_id(self) -> str:
+        """Which fn it calls."""
+        return self.pool.version.fn.id
+
+    @property
+    def total(self) -> float:
+        """Seconds from its coming to its answer, or until now."""
+        return self.receive + (self.answered_at or trio.current_time()) - self.arrived_at
+
     async def wait(self) -> ContainerTask:
         """Return the container that takes the call.
 
@@ -100,8 +115,7 @@ class Call:
         """The call is over, answered with `error`; return what that answer carries beside the error's own headers."""
         self.answered_at = self.answered_at or trio.current_time()
         self.status = error.status
-        # A name from a function's files or from the caller may hold surrogates, which no store takes.
-        self.error = error.message.encode("utf-8", "backslashreplace").decode("utf-8")
+        self.error = error.message
         self.pool.record(self)
         self.pool.call_failed(self, error)
         return [

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from sqlalchemy import Connection, Row, delete, insert, select
+from sqlalchemy.exc import DatabaseError, DataError, IntegrityError, ProgrammingError
 
+from fnd.log import get_logger
 from fnd.model import CallQuery, CallRecord, Situation
 from fnd.store.schema import DamagedRecord, calls
 
+_INSERT: Final = insert(calls).prefix_with("OR REPLACE")
+_logger = get_logger(__name__)
+
 
 def add(connection: Connection, records: Iterable[CallRecord], keep: int) -> None:
-    """Insert `records`, then remove the oldest of all beyond `keep`."""
+    """Insert `records`, then remove the oldest of all beyond `keep`.
+
+    A record that cannot be written, whatever is wrong with it, is logged and costs no other its place.
+    """
     rows = [attrs.asdict(record) for record in records]
-    if rows:
-        connection.execute(insert(calls).prefix_with("OR REPLACE"), rows)
+    if rows and _refused(connection, rows) is not None:
+        for row in rows:
+            if (reason := _refused(connection, [row])) is not None:
+                _logger.error("a call's record cannot be written", call_id=row["id"], error=str(reason))
     oldest = select(calls.c.id).order_by(calls.c.id.desc()).offset(keep - 1).limit(1).scalar_subquery()
     connection.execute(delete(calls).where(calls.c.id < oldest))
+
+
+def _refused(connection: Connection, rows: list[dict[str, Any]]) -> Exception | None:
+    """Insert all of `rows` or none; return why, if a row is the reason. Raises what is the database's own failure."""
+    try:
+        with connection.begin_nested():
+            connection.execute(_INSERT, rows)
+    except (DataError, IntegrityError, ProgrammingError) as error:  # the kinds of DatabaseError that speak of a value
+        return error
+    except DatabaseError:
+        raise
+    except Exception as error:  # what a value is or holds may be refused by any layer on the way, each in its own words
+        return error
+    return None
 
 
 def find(connection: Connection, call_id: str) -> CallRecord | None:

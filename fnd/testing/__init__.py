@@ -10,6 +10,12 @@ _WITH_ASSERTIONS = (
     "bench",
     "checkpoints",
     "daemon",
+    "codec_calls",
+    "codec_faults",
+    "codec_fuzz",
+    "codec_open",
+    "codec_stage",
+    "codec_tests",
     "driver_container",
     "driver_images",
     "driver_launcher",
@@ -22,16 +28,23 @@ _WITH_ASSERTIONS = (
 pytest.register_assert_rewrite(*(f"fnd.testing.{name}" for name in _WITH_ASSERTIONS))
 
 from fnd.testing.checkpoints import at_step, cancelled_at_every_step  # noqa: E402
+from fnd.testing.codec import CodecConformance  # noqa: E402
+from fnd.testing.codec_stage import Function, Wire  # noqa: E402
+from fnd.testing.codec_tests import Call  # noqa: E402
 from fnd.testing.daemon import Deployed, RunningDaemon, running_daemon  # noqa: E402
 from fnd.testing.driver import DriverConformance  # noqa: E402
 from fnd.testing.leavings import no_child_left, no_descriptor_left  # noqa: E402
 from fnd.testing.roles import Role  # noqa: E402
 
 __all__ = [
+    "Call",
+    "CodecConformance",
     "Deployed",
     "DriverConformance",
+    "Function",
     "Role",
     "RunningDaemon",
+    "Wire",
     "at_step",
     "cancelled_at_every_step",
     "no_child_left",

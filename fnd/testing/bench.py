@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import secrets
 import shutil
@@ -20,6 +19,7 @@ import trio
 from fnd.hookspecs import Container, ContainerSpec, Driver, DriverContext, Link
 from fnd.testing.leavings import MARK, marked_processes, no_child_left, no_descriptor_left, processor_time
 from fnd.testing.log import KeptLog
+from fnd.testing.promises import on_trio
 from fnd.testing.roles import SOCKET, Role, write_function
 
 SOCKET_NAME: Final = "kit.sock"
@@ -269,18 +269,7 @@ def promise(
     """Make a test of an asynchronous method: it needs these roles, ends in time, and leaves no descriptor or child."""
 
     def decorate(test: Callable[[_Suite], Awaitable[None]]) -> Callable[[_Suite], None]:
-        async def hold(suite: _Suite) -> None:
-            with no_descriptor_left(), no_child_left(), trio.fail_after(suite.time_limit):
-                await test(suite)
-
-        @functools.wraps(test)
-        def run(self: _Suite) -> None:
-            self.need(*roles)
-            trio.run(hold, self)
-
-        # What is asked for is what `run` takes, and no fixture called `bench`.
-        run.__signature__ = inspect.signature(run, follow_wrapped=False)  # type: ignore[attr-defined]
-        return run
+        return on_trio(test, lambda suite: suite.need(*roles))
 
     return decorate
 

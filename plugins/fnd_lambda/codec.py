@@ -318,10 +318,17 @@ async def _served(api: RuntimeAPI, listener: Listener, container: Container) -> 
         nursery.cancel_scope.cancel()
     if api.busy:  # whose call is told that no answer will come
         api.break_off(FunctionResponseLost())
-    if isinstance(failure, trio.Cancelled) and api.broken is not None and not api.busy:
+    if api.broken is not None and not api.busy and _is_cancellation(failure):
         raise api.broken
     if failure is not None:
         raise failure
+
+
+def _is_cancellation(error: BaseException | None) -> bool:
+    """Whether an error is cancellation, also as it comes out of the nurseries of the body of `open`."""
+    if isinstance(error, BaseExceptionGroup):
+        return error.split(trio.Cancelled)[1] is None
+    return isinstance(error, trio.Cancelled)
 
 
 async def _watch(api: RuntimeAPI, scope: trio.CancelScope) -> None:

@@ -63,8 +63,8 @@ def main(
 ) -> None:
     """Measure fnd beside a bare trio + httptools reverse proxy, on this machine, in this run.
 
-    ROW is one of: calls, latency, formats, starting, cold, crowd, flood, decisions, functions, docker. Without any,
-    it is all.
+    ROW is one of: calls, latency, formats, starting, cold, crowd, flood, decisions, functions, docker. Without any, it
+    is all.
     """
     machine = report.machine()
     errors = Console(stderr=True)

@@ -162,13 +162,14 @@ def herd_figure(result: LoadResult, distinct: int, by_hand: Mapping[int, Sequenc
     """Return the figure; by hand, containers a second by how many were made at once, the best of which counts."""
     means = {at_once: sum(rates) / len(rates) for at_once, rates in by_hand.items()}
     best = max(means, key=means.__getitem__)
-    value = ratio(result.rate, means[best])
-    complete = result.requests == distinct and not result.errors
+    answered = distinct - result.errors
+    rate = ratio(answered, result.duration)
     detail = (
-        f"{result.requests:,} answered, {result.errors} failed, in {result.duration:.0f} s: {result.rate:.2f}/s; "
+        f"{answered:,} of {distinct:,} answered in {result.duration:.0f} s: {rate:.2f}/s; "
         f"by hand {means[best]:.2f}/s at {best} at once, {alone:.2f}/s if none is removed"
     )
-    return Figure(name=HERD, value=value if complete else math.nan, unit="×", target=LEAST_RATE, detail=detail)
+    value = math.nan if result.errors else ratio(rate, means[best])
+    return Figure(name=HERD, value=value, unit="×", target=LEAST_RATE, detail=detail)
 
 
 def _descriptors(pid: int) -> int:

@@ -18,8 +18,9 @@ GREEDY: Final = 30
 """Further functions, whose containers take descriptors."""
 USED_UP: Final = LIMIT - 10
 """From how many on they count as used up."""
-LONGEST: Final = 60.0
-"""Seconds in which containers must have taken what callers leave, if the scenario's time is shorter."""
+LONGEST: Final = 40.0
+"""Seconds in which containers must have taken what callers leave, if the scenario's time is shorter. Callers that wait
+to be accepted are patient for longer."""
 _SHORT: Final = (
     Allowed(502, "Too many open files|Container"),
     Allowed(503, "Timed out - server too busy"),

@@ -28,7 +28,8 @@ LONGEST_RECOVERY: Final = 65.0
 """Seconds after which calls must be answered again, once nothing stands in the way."""
 MEMORY: Final = 64
 """MiB, of a function."""
-_SETTINGS: Final = "memory = 2048\ncall_records = 500000\ngrace_period = 20\n"
+_SETTINGS: Final = "memory = 2048\ncall_records = 500000\ngrace_period = 20\nstart_timeout = 20\n"
+"""Containers may take long to start: dozens do at once, on whatever machine."""
 
 
 @attrs.define

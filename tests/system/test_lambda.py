@@ -278,7 +278,7 @@ async def test_a_shell_script_and_curl_do(daemon: LiveDaemon, tmp_path: Path) ->
 
 @pytest.mark.registry
 async def test_awslambdaric_and_the_example_as_they_are(daemon: LiveDaemon) -> None:
-    function = of_directory(daemon, EXAMPLE)
+    function = of_directory(daemon, EXAMPLE, timeout=300)  # of which awslambdaric may take a part to be installed
     answer = await call(function, {"name": "Ada"})
     if answer.status == 502 and "No matching distribution found" in message(answer):
         missing("no package index with awslambdaric answers")
@@ -301,7 +301,7 @@ async def test_awslambdaric_tells_why_a_handler_cannot_be_imported(daemon: LiveD
     (directory / "func.py").write_text("import nowhere_to_be_found\n")
     (directory / "requirements.txt").write_text((EXAMPLE / "requirements.txt").read_text())
     (directory / "func.yaml").write_text("name: f\nruntime: python\nentrypoint: python3 -m awslambdaric func.handler\n")
-    answer = await call(of_directory(daemon, directory), {})
+    answer = await call(of_directory(daemon, directory, timeout=300), {})
     if "No matching distribution found" in message(answer):
         missing("no package index with awslambdaric answers")
     assert answer.status == 502

@@ -88,22 +88,22 @@ def test_a_start_with_docker_is_judged_by_the_engines_own_steps() -> None:
     assert created.detail == "by hand, in ms: create 150, start 350, ready 100"
 
 
-def answered(requests: int, errors: int) -> LoadResult:
-    return LoadResult(requests=requests, duration=100.0, median=50.0, p99=99.0, longest=100.0, errors=errors)
+def herd(errors: int) -> LoadResult:
+    return LoadResult(requests=1000, duration=100.0, median=50.0, p99=99.0, longest=100.0, errors=errors)
 
 
 def test_a_herd_is_judged_by_the_best_that_the_engine_does_by_hand() -> None:
     by_hand = {2: [8.0, 10.0], 4: [12.0, 8.0], 8: [7.0, 7.0]}
-    figure = herd_figure(answered(1000, 0), 1000, by_hand, alone=14.0)
+    figure = herd_figure(herd(errors=0), 1000, by_hand, alone=14.0)
     assert figure.value == pytest.approx(1.0)
     assert "by hand 10.00/s at 4 at once" in figure.detail
 
 
-@pytest.mark.parametrize("result", [answered(999, 0), answered(1000, 1)])
-def test_a_herd_of_which_one_was_not_answered_has_no_figure(result: LoadResult) -> None:
-    figure = herd_figure(result, 1000, {2: [1.0]}, alone=1.0)
+def test_a_herd_of_which_one_was_not_answered_has_no_figure() -> None:
+    figure = herd_figure(herd(errors=1), 1000, {2: [1.0]}, alone=1.0)
     assert math.isnan(figure.value)
     assert figure.met is False
+    assert "999 of 1,000 answered" in figure.detail
 
 
 def test_anything_that_is_left_misses_the_target_but_connections_kept_for_the_next_request_do_not() -> None:

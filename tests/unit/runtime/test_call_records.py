@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import attrs
 import pytest
 import trio
+from structlog.testing import capture_logs
 from trio.testing import MockClock
 
 from fnd.errors import FunctionFailed, StoreUnavailable
@@ -16,13 +18,15 @@ from fnd.ids import new_id
 from fnd.model import CallQuery, CallRecord
 from fnd.runtime.call import Call
 from fnd.runtime.call_records import (
+    AT_ONCE,
     FLUSH_SECONDS,
+    MOST_UNWRITTEN,
     PER_FLUSH,
     CallRecords,
     LostCalls,
     asked_for,
     record_of,
-    worth_keeping,
+    select,
 )
 from fnd.runtime.events import EventBus
 from fnd.runtime.pool import FunctionPool, PoolTimeouts
@@ -35,13 +39,14 @@ ALL = CallQuery(limit=1000)
 
 @attrs.define
 class History:
-    """Keeps what it is given, unless it is told to fail."""
+    """Keeps what it is given, unless it is told to fail, or to take its time."""
 
     groups: list[list[str]] = attrs.field(factory=list)
     fails: int = 0
+    slow: float = 0.0
 
     async def add(self, records: Callable[[], Iterable[CallRecord]]) -> None:
-        await trio.lowlevel.checkpoint()
+        await trio.sleep(self.slow)
         if self.fails:
             self.fails -= 1
             raise StoreUnavailable
@@ -60,22 +65,67 @@ def over(records: CallRecords, run: float = 0.1, **fields: Any) -> Call:
     return call
 
 
-def test_the_last_ones_are_kept_newest_first() -> None:
+async def newest(records: CallRecords, query: CallQuery = ALL) -> list[str]:
+    return [record.id for record in await select(query, records)]
+
+
+async def test_the_last_ones_are_kept_newest_first() -> None:
     records = CallRecords(3)
     calls = [over(records) for _ in range(5)]
-    assert [record.id for record in records.newest(ALL)] == [call.id for call in reversed(calls[2:])]
-    assert [record.id for record in records.newest(CallQuery(limit=1))] == [calls[4].id]
+    assert await newest(records) == [call.id for call in reversed(calls[2:])]
+    assert await newest(records, CallQuery(limit=1)) == [calls[4].id]
     assert records.find(calls[1].id) is None
     assert records.find(calls[2].id) == record_of(calls[2])
 
 
-def test_the_newest_are_those_that_came_last_not_those_that_ended_last() -> None:
+async def test_the_newest_are_those_that_came_last_not_those_that_ended_last() -> None:
     records = CallRecords(3)
     first = Call(new_id(), FunctionPool(version(), MockDriver(), MockCodec(), PoolTimeouts(), EventBus(), records), 1.0)
     second = over(records)
     first.answered_at = 2.0
     records.add(first)
-    assert [record.id for record in records.newest(ALL)] == [second.id, first.id]
+    assert await newest(records) == [second.id, first.id]
+
+
+async def test_records_are_made_of_no_calls_but_those_that_are_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Call] = []
+
+    def make(call: Call) -> CallRecord:
+        made.append(call)
+        return record_of(call)
+
+    monkeypatch.setattr("fnd.runtime.call_records.record_of", make)
+    records = CallRecords(1000)
+    calls = [over(records, error="Timed out" if number % 100 == 0 else "") for number in range(1000)]
+    await select(CallQuery(limit=3, failed=True), records)
+    assert made == [calls[900], calls[800], calls[700]]
+    made.clear()
+    for query in (
+        CallQuery(limit=3, slower=1.0),
+        CallQuery(limit=3, app_id="other"),
+        CallQuery(limit=3, fn_id="other"),
+    ):
+        assert await select(query, records) == []
+    assert made == []
+
+
+async def test_other_tasks_have_their_turn_while_many_records_are_made() -> None:
+    turns = 0
+
+    async def another() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    records = CallRecords(1000)
+    for _ in range(1000):
+        over(records)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(another)
+        assert len(await select(ALL, records)) == 1000
+        nursery.cancel_scope.cancel()
+    assert turns > 500 / AT_ONCE
 
 
 def test_a_record_tells_how_long_each_part_took() -> None:
@@ -107,8 +157,8 @@ async def test_one_that_runs_says_so(autojump_clock: MockClock) -> None:
 
 
 @asynccontextmanager
-async def flushing(keep: int = 1000, fails: int = 0) -> AsyncIterator[tuple[CallRecords, History]]:
-    records, history = CallRecords(keep), History(fails=fails)
+async def flushing(keep: int = 1000, fails: int = 0, slow: float = 0.0) -> AsyncIterator[tuple[CallRecords, History]]:
+    records, history = CallRecords(keep), History(fails=fails, slow=slow)
     async with records.flushing(history):
         yield records, history
 
@@ -161,38 +211,117 @@ async def test_a_store_that_fails_is_tried_again_ever_more_rarely_and_nothing_is
         assert history.groups == [[second.id, first.id]]
 
 
-async def test_what_the_ring_has_overwritten_is_not_written(autojump_clock: MockClock) -> None:
-    async with flushing(keep=2) as (records, history):
+async def test_all_that_came_while_the_store_failed_is_written_when_it_is_well(autojump_clock: MockClock) -> None:
+    async with flushing(keep=0, fails=6) as (records, history):
+        calls = []
+        for _ in range(20):
+            calls += [over(records).id for _ in range(PER_FLUSH)]
+            await trio.sleep(FLUSH_SECONDS + 0.1)
+        assert history.groups == []
+        with capture_logs() as logs:
+            await trio.sleep(1000)
+        assert {call_id for group in history.groups for call_id in group} == set(calls)
+        assert {len(group) for group in history.groups} == {PER_FLUSH}, "in groups that take no longer than others"
+        assert logs == []
+
+
+async def test_of_more_than_can_wait_for_the_store_the_oldest_go_and_that_is_told_once(
+    autojump_clock: MockClock,
+) -> None:
+    async with flushing(keep=0, fails=7) as (records, history):
+        calls = []
+        for _ in range(MOST_UNWRITTEN // PER_FLUSH + 3):
+            calls += [over(records).id for _ in range(PER_FLUSH)]
+            await trio.sleep(FLUSH_SECONDS + 0.1)
+        with capture_logs() as logs:
+            await trio.sleep(1000)
+        written = {call_id for group in history.groups for call_id in group}
+        assert written == set(calls[3 * PER_FLUSH :])
+        assert [(line["event"], line["count"]) for line in logs] == [
+            ("calls' records are missing in the store", 3 * PER_FLUSH)
+        ]
+
+
+async def test_what_a_store_that_fails_to_the_end_never_took_is_told(autojump_clock: MockClock) -> None:
+    with capture_logs() as logs:
+        async with flushing(fails=1000) as (records, _):
+            over(records)
+            await trio.sleep(100)
+            over(records)
+    assert [line["count"] for line in logs] == [2]
+
+
+async def test_a_write_that_is_cut_short_by_the_end_is_made_again(autojump_clock: MockClock) -> None:
+    async with flushing(slow=10.0) as (records, history):
+        call = over(records)
+        await trio.sleep(FLUSH_SECONDS + 1)
+        history.slow = 0.0
+    assert history.groups == [[call.id]]
+
+
+async def test_what_nobody_thought_of_costs_its_group_and_not_the_daemon(autojump_clock: MockClock) -> None:
+    async with flushing() as (records, history):
+        over(records, situation=("not", "a", "situation"))
+        with capture_logs() as logs:
+            await trio.sleep(10)
+        assert [line["log_level"] for line in logs] == ["error", "warning"]
+        call = over(records)
+        await trio.sleep(10)
+        assert history.groups == [[call.id]]
+
+
+@pytest.mark.parametrize("keep", [0, 2])
+async def test_what_is_kept_in_memory_makes_no_difference_to_what_is_written(
+    keep: int, autojump_clock: MockClock
+) -> None:
+    async with flushing(keep) as (records, history):
         calls = [over(records) for _ in range(5)]
+        assert await newest(records) == [call.id for call in reversed(calls)][:keep]
         await trio.sleep(10)
-        assert history.groups == [[calls[4].id, calls[3].id]]
+    assert history.groups == [[call.id for call in reversed(calls)]]
 
 
-async def test_without_a_ring_nothing_is_kept(autojump_clock: MockClock) -> None:
-    async with flushing(keep=0) as (records, history):
-        over(records)
-        assert records.newest(ALL) == []
+@pytest.mark.parametrize("seed", range(5))
+async def test_of_too_many_those_that_failed_were_cold_or_slowest_are_written(
+    seed: int, autojump_clock: MockClock
+) -> None:
+    async with flushing(keep=10) as (records, history):
+        kinds: list[dict[str, Any]] = [{"run": 0.001 * number} for number in range(1000)]
+        kinds += [{"run": 0.0, "error": "Timed out"}] * 20 + [{"run": 0.0, "cold": True}] * 30
+        random.Random(seed).shuffle(kinds)
+        calls = [(over(records, **kind), kind) for kind in kinds]
         await trio.sleep(10)
-    assert history.groups == []
+        (group,) = history.groups
+        others = sorted(((kind["run"], call.id) for call, kind in calls if kind["run"]), reverse=True)
+        expected = {call.id for call, kind in calls if not kind["run"] and len(kind) > 1}
+        expected |= {call_id for _, call_id in others[: PER_FLUSH - 50]}
+        assert (len(group), set(group)) == (PER_FLUSH, expected)
+        over(records, run=0.0)
+        await trio.sleep(10)
+        assert [len(group) for group in history.groups] == [PER_FLUSH, 1], "each group has a choice of its own"
 
 
-def test_of_too_many_those_that_failed_were_cold_or_slowest_are_written() -> None:
-    records = CallRecords(10_000)
-    ordinary = [over(records, run=0.001 * number) for number in range(PER_FLUSH + 100)]
-    failed = over(records, run=0.0, error="Timed out")
-    cold = over(records, run=0.0, cold=True)
-    kept = worth_keeping([*ordinary, failed, cold])
-    assert len(kept) == PER_FLUSH
-    assert kept[:2] == [failed, cold]
-    assert set(kept[2:]) == set(ordinary[102:])
+async def test_of_more_failures_than_are_written_the_slowest_are(autojump_clock: MockClock) -> None:
+    async with flushing() as (records, history):
+        for number in range(2 * PER_FLUSH):
+            over(records, run=0.001 * number, error="Timed out")
+            over(records, run=1000.0)
+        last = over(records, run=100.0, error="Timed out")
+        quick = over(records, run=0.0, error="Timed out")
+        await trio.sleep(10)
+        (group,) = history.groups
+        assert (last.id in group, quick.id in group) == (True, False)
+        assert all(records.find(call_id).error for call_id in group)  # type: ignore[union-attr]
 
 
-def test_an_error_that_no_store_could_take_is_told_so_that_one_can() -> None:
-    records = CallRecords(1)
-    over(records).failed(FunctionFailed("no file \udcff here"))
-    (record,) = records.newest(ALL)
-    assert record.error == "no file \\udcff here"
-    assert record.error.encode()
+async def test_an_error_that_no_store_could_take_is_told_so_that_one_can_in_record_and_event() -> None:
+    records, events = CallRecords(1), EventBus()
+    pool = FunctionPool(version(), MockDriver(), MockCodec(), PoolTimeouts(), events, records)
+    with events.subscribe() as told:
+        Call(new_id(), pool, 10.0).failed(FunctionFailed("no file \udcff here"))
+        event = await anext(told)
+    (record,) = await select(ALL, records)
+    assert record.error == event.fields["error"] == "no file \\udcff here"
 
 
 async def test_a_rejected_call_that_is_kept_does_not_keep_what_ended_it() -> None:

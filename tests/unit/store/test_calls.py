@@ -8,11 +8,13 @@ from typing import Any
 
 import attrs
 import pytest
+from structlog.testing import capture_logs
 
 from fnd.errors import StoreUnavailable
 from fnd.ids import made_at, new_id
 from fnd.model import CallQuery, CallRecord, Situation
 from fnd.store import CallHistory, Store
+from tests.unit.store.conftest import file_size_limit
 
 ALL = CallQuery(limit=1000)
 MET = Situation(ahead=3, busy=2, launching=1, launched=0, mean_run=0.25, mean_start=0.5)
@@ -80,6 +82,39 @@ async def test_a_record_written_again_replaces_the_one_before(store: Store) -> N
     await history.add(giving(first))
     await history.add(giving(again))
     assert await history.newest(ALL) == [again]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"error": "no file \udcff here"},
+        {"status": 1 << 80},
+        {"fn_name": object()},
+        {"app_name": None},
+        {"arrived_at": "yesterday"},
+        {"situation": attrs.evolve(MET, ahead=object())},  # type: ignore[arg-type]
+    ],
+    ids=lambda bad: next(iter(bad)),
+)
+async def test_a_record_that_cannot_be_written_costs_no_other_its_place(store: Store, bad: dict[str, Any]) -> None:
+    history = CallHistory(store, 10)
+    first, broken, last = record(), record(**bad), record()
+    with capture_logs() as logs:
+        await history.add(giving(first, broken, last))
+    assert await history.newest(ALL) == [last, first]
+    assert store.health.ok
+    assert [line["call_id"] for line in logs] == [broken.id]
+
+
+async def test_a_full_disk_is_not_taken_for_a_record_that_cannot_be_written(store: Store) -> None:
+    history = CallHistory(store, 10)
+    kept = record(error="x" * 8_000_000)  # too much to wait for the commit in memory
+    size = store.path.with_name("fnd.db-wal").stat().st_size
+    with file_size_limit(size), capture_logs() as logs, pytest.raises(StoreUnavailable):
+        await history.add(giving(kept))
+    assert [line["event"] for line in logs] == ["the store fails"]
+    await history.add(giving(kept))
+    assert await history.newest(ALL) == [kept]
 
 
 @pytest.mark.parametrize(

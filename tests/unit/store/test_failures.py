@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import resource
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,21 +12,11 @@ import pytest
 from fnd.errors import AlreadyRunning, ConfigurationError, StoreUnavailable
 from fnd.model import App
 from fnd.store import ListQuery, Store, StoreHealth, open_store
+from tests.unit.store.conftest import file_size_limit
 
 Make = Callable[..., App]
 ALL = ListQuery(per_page=100)
 HEALTHY = StoreHealth(ok=True, error="")
-
-
-@contextmanager
-def file_size_limit(size: int) -> Iterator[None]:
-    """Let this process write no file beyond `size` bytes: the nearest to a full disk that needs no disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 async def test_a_database_locked_by_another_program_can_be_read_and_is_written_again_when_free(
