@@ -1,8 +1,8 @@
 """func.yaml: what a function's directory says of itself; read by `fnd deploy` and by drivers that build images.
 
-The fields are Fn's (its func.yaml, schema 20180708) and five of fnd's own: `format`, `network`, `cpu`, `min_warm`
-and `max_containers`. A field that neither knows is an error, because a misspelt one would otherwise be a setting that
-silently does nothing.
+The fields are Fn's (its func.yaml, schema 20180708) and six of fnd's own: `format`, `network`, `cpu`, `min_warm`,
+`max_containers` and `concurrency`. A field that neither knows is an error, because a misspelt one would otherwise be a
+setting that silently does nothing.
 """
 
 from __future__ import annotations
@@ -62,11 +62,13 @@ class FunctionFile:
     timeout: int = 0
     idle_timeout: int = 0
     cpu: int | None = None
-    """Thousandths of a core; None where the file does not say, as for the next two."""
+    """Thousandths of a core; None where the file does not say, as for the next three."""
     min_warm: int | None = None
     """Containers kept even when nobody calls."""
     max_containers: int | None = None
     """Containers at most; 0 is no limit."""
+    concurrency: int | None = None
+    """Calls that a container serves at once."""
     config: Mapping[str, str] = attrs.field(factory=dict)
     annotations: Mapping[str, Any] = attrs.field(factory=dict)
     triggers: tuple[FunctionTrigger, ...] = ()
@@ -124,6 +126,7 @@ def parse_function_file(data: bytes, where: str) -> FunctionFile:
         cpu=reader.number_if_said("cpu", 0, 1_000_000, "thousandths of a core"),
         min_warm=reader.number_if_said("min_warm", 0, 10_000, "containers"),
         max_containers=reader.number_if_said("max_containers", 0, 10_000, "containers"),
+        concurrency=reader.number_if_said("concurrency", 1, 1000, "calls"),
         config=reader.strings("config"),
         annotations=reader.annotations("annotations", typed),
         triggers=reader.triggers("triggers"),

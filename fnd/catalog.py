@@ -29,7 +29,7 @@ class FnVersion:
         app, fn = self.app, self.fn
         parts = [
             *(app.id, app.name, fn.id, fn.name, fn.image, fn.format),
-            *(fn.memory, fn.cpu, fn.timeout, fn.idle_timeout, fn.min_warm, fn.max_containers),
+            *(fn.memory, fn.cpu, fn.timeout, fn.idle_timeout, fn.min_warm, fn.max_containers, fn.concurrency),
             *(self.config(), self.annotations()),
         ]
         written = json.dumps(parts, sort_keys=True, separators=(",", ":")).encode()

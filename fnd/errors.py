@@ -220,6 +220,12 @@ class FunctionError(APIError):
         self.payload = payload
 
 
+class ContainerEnded(FunctionError):
+    """The call's container was ended under it, because of another call that it served at the same time."""
+
+    default_message = "the function's container was ended"
+
+
 class FunctionFailed(FunctionError):
     """The function raised."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import enum
 import functools
+import socket
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
@@ -53,6 +54,7 @@ from fnd.http.asgi_types import ASGIApplication, Message, Receive, Scope, Send
 from fnd.http.client import ClientConnection
 from fnd.http.responses import ClientResponse, ResponseReader
 from fnd.model import CallRecord, Situation
+from fnd.networks import connect_in_network_of
 from fnd.tasks import KeyedLock, surrounding_nursery
 
 if TYPE_CHECKING:
@@ -80,6 +82,7 @@ __all__ = [
     "ClientResponse",
     "Codec",
     "CodecContext",
+    "ConcurrentCodec",
     "ConfigurationError",
     "Container",
     "ContainerFailed",
@@ -104,9 +107,12 @@ __all__ = [
     "LogSink",
     "Message",
     "MetricsSource",
+    "PassedResponse",
+    "PassingCodec",
     "PerCallCodec",
     "PluginContext",
     "Protection",
+    "Reachable",
     "Receive",
     "RequestBody",
     "ResponseReader",
@@ -116,6 +122,7 @@ __all__ = [
     "Situation",
     "SocketWatcher",
     "Streams",
+    "connect_in_network_of",
     "control_socket",
     "find_function_file",
     "hookimpl",
@@ -182,6 +189,8 @@ class ContainerSpec:
     cpu: int
     """Thousandths of a core that everything in it gets at most; 0 is no limit. Reserved for it, so not to be shared out
     otherwise, but a driver that cannot enforce it says so in `protection` and starts the container all the same."""
+    concurrency: int = 1
+    """Calls that it may be given at once."""
     link: Link
     environment: Callable[[str], Mapping[str, str]]
     """The environment, given the directory for the socket as the container will see it; may be called in any thread.
@@ -407,6 +416,10 @@ class CallRequest:
     deadline: float
     """Unix time, seconds."""
     through_trigger: bool
+    path: bytes = b""
+    """For a PassingCodec: the part of the target below the fn's or the trigger's URL, with its query; "/" at least."""
+    upgrade: bool = False
+    """For a PassingCodec: whether the caller may be answered with another protocol, as its Upgrade header asks."""
 
     @property
     def url(self) -> str:
@@ -455,11 +468,14 @@ class CallResponse(Protocol):
 
 
 class Session(Protocol):
-    """A codec's conversation with one ready container, one call at a time."""
+    """A codec's conversation with one ready container, one call at a time, or several with a ConcurrentCodec."""
 
     @property
     def reusable(self) -> bool:
-        """Whether another exchange may follow: not during one, nor after one cut short or outside the protocol."""
+        """Whether another exchange may follow: not during one, nor after one cut short or outside the protocol.
+
+        With several at once, whether another may beside those that go on; False ends the container under them.
+        """
 
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Send the call, return its answer as soon as its headers are there.
@@ -495,6 +511,61 @@ class Codec(Protocol):
 
         Raises ContainerFailed, in no group of exceptions. Left or cancelled, at whatever point: no task, connection or
         descriptor of its own is left; the container is the driver's to end.
+        """
+
+
+@runtime_checkable
+class ConcurrentCodec(Codec, Protocol):
+    """A codec, `hot`, whose sessions serve several calls at once where a fn's `concurrency` asks for it.
+
+    Each call's `exchange` then runs in a task of its own, beside the others', and as the session is left (the container
+    ends) those in progress raise FunctionResponseLost.
+    """
+
+    @property
+    def concurrency(self) -> int:
+        """How many at most. `spec.concurrency` of a container says how many it will be."""
+
+
+class PassedResponse(CallResponse, Protocol):
+    """An answer that goes to the caller as it is. A body that a HEAD or a status has none of is `complete`."""
+
+    @property
+    def status(self) -> int:
+        """Its own, 101 or from 200 on; 101 only for a request that may be upgraded.
+
+        With 101 the headers have the Upgrade that was chosen, and `first`, `receive` and `send` are for the other
+        protocol's bytes until the end of either side.
+        """
+
+    async def send(self, data: bytes) -> None:
+        """With 101: send `data` to the function. Raises FunctionError. Cancelled: an unknown part of it is sent."""
+
+    def close(self) -> None:
+        """Nobody will ask for more of it, complete or not. Called once, also when the call is cancelled."""
+
+
+@runtime_checkable
+class PassingCodec(Codec, Protocol):
+    """A codec whose functions get whole requests, by any method, and their answers' own statuses reach callers.
+
+    Its fns are called at their URLs and at all that is below them. `exchange` returns a PassedResponse.
+    """
+
+    @property
+    def passes_requests(self) -> bool:
+        """True."""
+
+
+@runtime_checkable
+class Reachable(Protocol):
+    """What a container is besides, if its driver can reach TCP ports in it."""
+
+    async def connect(self, port: int) -> socket.socket:
+        """Return a non-blocking socket connected to that port of the container's own loopback, 127.0.0.1.
+
+        Raises OSError if nobody listens there; ContainerFailed, which says why, if this container's ports cannot be
+        reached, above all because it shares a network with others. Cancelled: nothing is left open.
         """
 
 

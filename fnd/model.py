@@ -53,6 +53,8 @@ class Fn:
     """Containers kept even when nobody calls."""
     max_containers: int = 0
     """Containers at most; 0 is no limit."""
+    concurrency: int = 1
+    """Calls that one container serves at once."""
     config: Mapping[str, str] = attrs.field(factory=dict)
     annotations: Mapping[str, Any] = attrs.field(factory=dict)
     shape: str = ""

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import trio
 
+from fnd import errors
 from fnd.catalog import FnVersion
 from fnd.dispatch import Dispatch, KeepAlive, Limits
 from fnd.hookspecs import CallRequest, CallResponse, Codec
@@ -81,6 +82,11 @@ class Stage:
                     await container.resume()
                 request = CallRequest(call.id, "POST", b"/", [], WholeBody(body), time.time() + 30, False)
                 answer = await self.answer(await container.session.exchange(request))
+        except errors.FunctionResponseLost as error:
+            raise container.loss(error) from error
+        except (trio.Cancelled, trio.TooSlowError):
+            call.cut_short = True
+            raise
         finally:
             self.agent.release(call, container)
         assert answer == body

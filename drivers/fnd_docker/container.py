@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -18,7 +19,15 @@ from typing import Any, Final
 import attrs
 import trio
 
-from fnd.hookspecs import ContainerFailed, ContainerSpec, Exit, ImageUnusable, Link, Streams
+from fnd.hookspecs import (
+    ContainerFailed,
+    ContainerSpec,
+    Exit,
+    ImageUnusable,
+    Link,
+    Streams,
+    connect_in_network_of,
+)
 from fnd_docker.attachment import Attachment, attached
 from fnd_docker.bodies import container_body, container_name, engine_image
 from fnd_docker.books import FIRST_RETRY, LONGEST_RETRY, Books, remove_directory
@@ -120,6 +129,24 @@ class DockerContainer:
         if self._paused and self._exit is None:
             await self._steer("unpause")
             self._paused = False
+
+    async def connect(self, port: int) -> socket.socket:
+        """Return a socket connected to a TCP port inside. Raises OSError if nobody listens; ContainerFailed."""
+        try:
+            found = await self._inspect()
+        except EngineError as error:
+            raise ContainerFailed(f"Docker Engine does not know a container: {error.message}") from error
+        pid = found["State"]["Pid"]
+        process = await trio.to_thread.run_sync(_open_process, pid or -1, found["Id"], limiter=self._workshop.limiter)
+        if process is None:
+            raise ContainerFailed(
+                "Only at an engine on this host can ports of containers be reached: let the function listen on its "
+                "Unix socket"
+            )
+        try:
+            return await connect_in_network_of(process, port)
+        finally:
+            os.close(process)
 
     async def _steer(self, what: str) -> None:
         for attempt in range(1, STEER_TRIES + 1):

@@ -48,16 +48,17 @@ class MockResponse:
 
 
 class MockSession:
-    """The conversation with one mock container."""
+    """The conversation with one mock container. One call that is cut short is nothing to others."""
 
     def __init__(self, container: MockContainer) -> None:
+        self._shared = container.spec.concurrency > 1
         self.reusable = True
         self.closed = trio.Event()
         self._container = container
 
     async def exchange(self, request: CallRequest) -> CallResponse:
         """Answer as the script says. Raises FunctionError."""
-        self.reusable = False
+        self.reusable = self._shared
         container, script = self._container, self._container.script
         if container.exited:
             raise FunctionResponseLost
@@ -74,7 +75,7 @@ class MockSession:
         with trio.move_on_after(script.run):
             await container.wait()
             raise FunctionResponseLost
-        self.reusable = script.chunks == 0
+        self.reusable = self._shared or script.chunks == 0
         if container.calls == script.fail_at_call:
             self.reusable = True
             raise FunctionFailed
@@ -87,6 +88,7 @@ class MockCodec:
     format = "mock"
     hot = True
     link = Link.SOCKET
+    concurrency = 1000
 
     def environment(self, socket_directory: str) -> Mapping[str, str]:
         """Nobody is there to read it."""

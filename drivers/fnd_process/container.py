@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import signal
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,7 +17,16 @@ from typing import Final, TypeVar
 import attrs
 import trio
 
-from fnd.hookspecs import Container, ContainerFailed, ContainerSpec, Exit, Link, Streams, surrounding_nursery
+from fnd.hookspecs import (
+    Container,
+    ContainerFailed,
+    ContainerSpec,
+    Exit,
+    Link,
+    Streams,
+    connect_in_network_of,
+    surrounding_nursery,
+)
 from fnd_process.descriptors import patiently
 from fnd_process.launch import SOCKETS, TEMPORARY, Launched, Program, Start, make_directory, unmake_directory
 from fnd_process.launching import with_launcher
@@ -162,6 +172,15 @@ class ProcessContainer:
         async with self._pausing:
             if not self._ending:
                 self._run_on()
+
+    async def connect(self, port: int) -> socket.socket:
+        """Return a socket connected to a TCP port inside. Raises OSError if nobody listens; ContainerFailed."""
+        if not isinstance(self._tree, SandboxTree):
+            raise ContainerFailed(
+                "Containers have no networks of their own here, so that a port could be anybody's: let the function "
+                "listen on its Unix socket"
+            )
+        return await connect_in_network_of(self._tree.first_pidfd, port)
 
     def _run_on(self) -> None:
         if self._paused:

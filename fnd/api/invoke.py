@@ -14,13 +14,14 @@ from urllib.parse import unquote
 import trio
 
 from fnd import errors
-from fnd.hookspecs import CallRequest, CallResponse
+from fnd.api.passing import pass_on, stream
+from fnd.hookspecs import CallRequest
 from fnd.http import wire
 from fnd.ids import new_id
 from fnd.runtime.call import Call
 
 if TYPE_CHECKING:
-    from fnd.catalog import Catalog
+    from fnd.catalog import Catalog, TriggerMatch
     from fnd.http.connection import Connection
     from fnd.http.request import Request
     from fnd.http.wire import Headers
@@ -32,6 +33,9 @@ TRIGGER_PREFIX: Final = b"/t/"
 
 _HELD_WHOLE: Final = 65536
 """A request body up to this many bytes is taken whole before a container is: a slow caller then holds none."""
+
+_LEVELS: Final = 64
+"""How many levels above a path a trigger is looked for whose function gets what is below it."""
 
 _BUSY: Final = errors.ServerBusy()
 _TIMED_OUT: Final = errors.FunctionTimedOut()
@@ -52,27 +56,50 @@ class Invocation:
 
         Raises APIError for the connection to answer.
         """
-        if request.method != b"POST":
-            raise errors.MethodNotAllowed("A fn is invoked with POST")
-        fn_id, _, _ = request.target[len(INVOKE_PREFIX) :].partition(b"?")
-        version = self._catalog.fn(fn_id.decode("latin-1"))
-        if version is None:
-            raise errors.FnNotFound
-        return self.call(connection, request, self._agent.pool(version))
+        path, mark, query = request.target[len(INVOKE_PREFIX) :].partition(b"?")
+        below = b""
+        version = self._catalog.fn(path.decode("latin-1"))
+        if version is None or request.method != b"POST":
+            fn_id, slash, rest = path.partition(b"/")
+            below = slash + rest
+            version = self._catalog.fn(fn_id.decode("latin-1"))
+            if version is None or not self._agent.passes_requests(version):
+                if request.method != b"POST":
+                    raise errors.MethodNotAllowed("A fn is invoked with POST")
+                raise errors.FnNotFound
+        return self.call(connection, request, self._agent.pool(version), below=(below or b"/") + mark + query)
 
     def trigger(self, connection: Connection, request: Request) -> Awaitable[None]:
         """Answer `/t/{app}/{source}`: with the status and the headers that the function chose.
 
         Raises APIError for the connection to answer.
         """
-        path, _, _ = request.target[len(TRIGGER_PREFIX) :].partition(b"?")
+        path, mark, query = request.target[len(TRIGGER_PREFIX) :].partition(b"?")
         app_name, slash, source = path.partition(b"/")
-        match = self._catalog.trigger(_unquote(app_name), _unquote(slash + source))
+        app, path = _unquote(app_name), slash + source
+        below = b"/"
+        match = self._catalog.trigger(app, _unquote(path))
         if match is None:
-            if self._catalog.app_named(_unquote(app_name)) is None:
-                raise errors.AppNotFound
-            raise errors.TriggerNotFound
-        return self.call(connection, request, self._agent.pool(match.version), through_trigger=True)
+            match, below = self._above(app, path)
+        pool = self._agent.pool(match.version)
+        return self.call(connection, request, pool, through_trigger=True, below=below + mark + query)
+
+    def _above(self, app: str, path: bytes) -> tuple[TriggerMatch, bytes]:
+        """Return the nearest trigger above `path` whose function gets what is below it, and what that is.
+
+        Raises APIError if there is none.
+        """
+        if self._catalog.app_named(app) is None:
+            raise errors.AppNotFound
+        end = len(path)
+        for _ in range(_LEVELS):
+            end = path.rfind(b"/", 0, end)
+            if end < 0:
+                break
+            match = self._catalog.trigger(app, _unquote(path[:end]))
+            if match is not None and self._agent.passes_requests(match.version):
+                return match, path[end:]
+        raise errors.TriggerNotFound
 
     async def call(
         self,
@@ -81,10 +108,12 @@ class Invocation:
         pool: FunctionPool,
         *,
         through_trigger: bool = False,
+        below: bytes = b"",
         made: type[Call] = Call,
     ) -> None:
         """Have the function answer the request, by a call of the class `made`.
 
+        `below`: the part of the target below the fn's or the trigger's URL, for functions that get whole requests.
         Raises APIError for the connection to answer.
         """
         now = self._agent.now()
@@ -107,28 +136,37 @@ class Invocation:
             if container.paused:
                 call.resumed = True
                 await container.resume()
-            response = await container.session.exchange(
-                CallRequest(
-                    call.id,
-                    request.method.decode("latin-1"),
-                    request.target,
-                    request.headers,
-                    request,
-                    time.time() + timeout,
-                    through_trigger,
-                )
+            asked = CallRequest(
+                call.id,
+                request.method.decode("latin-1"),
+                request.target,
+                request.headers,
+                request,
+                time.time() + timeout,
+                through_trigger,
+                below or b"/",
+                request.upgrade,
             )
-            if through_trigger:
-                call.status, headers = _trigger_answer(response.headers)
+            if pool.passes_requests:
+                rest = await pass_on(connection, container.session, asked, call)
             else:
-                headers = response.headers
-            rest = None
-            if response.complete:
-                # Before the container is given back: that takes time, but not while anybody waits for it.
-                rest = connection.respond_at_once(call.status, headers, response.first, call.header_lines())
-            else:
-                await _stream(connection, response, call.status, headers, call.header_lines())
+                response = await container.session.exchange(asked)
+                if through_trigger:
+                    call.status, headers = _trigger_answer(response.headers)
+                else:
+                    headers = response.headers
+                rest = None
+                if response.complete:
+                    # Before the container is given back: that takes time, but not while anybody waits for it.
+                    rest = connection.respond_at_once(call.status, headers, response.first, call.header_lines())
+                else:
+                    await stream(connection, response, call.status, headers, call.header_lines())
+        except errors.FunctionResponseLost as error:
+            raise container.loss(error) from error
         except errors.APIError:
+            raise
+        except trio.Cancelled:
+            call.cut_short = not connection.answering
             raise
         except Exception as fault:
             self._agent.on_fault(fault)
@@ -141,14 +179,6 @@ class Invocation:
             await connection.end_response()
         connection.about = None
         pool.record(call)
-
-
-async def _stream(connection: Connection, response: CallResponse, status: int, headers: Headers, lines: bytes) -> None:
-    """Pass the body on as it comes; what the caller does not take, the function cannot send."""
-    await connection.start_response(status, headers, response.length, lines)
-    await connection.send_body(response.first)
-    while not response.complete:
-        await connection.send_body(await response.receive())
 
 
 def _unquote(part: bytes) -> str:

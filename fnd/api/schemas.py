@@ -25,6 +25,7 @@ MAX_TIMEOUT: Final = 300
 MAX_IDLE_TIMEOUT: Final = 3600
 """Seconds."""
 MAX_CONTAINERS: Final = 10_000
+MAX_CONCURRENCY: Final = 1000
 MAX_PER_PAGE: Final = 100
 DEFAULT_PER_PAGE: Final = 30
 
@@ -91,6 +92,10 @@ class FnBody:
     ] = None
     min_warm: Annotated[int | None, _number("Containers kept even when nobody calls.", MAX_CONTAINERS)] = None
     max_containers: Annotated[int | None, _number("Containers at most; 0 is no limit.", MAX_CONTAINERS)] = None
+    concurrency: Annotated[
+        int | None,
+        _number("Calls that a container serves at once; 0 is 1. Not every format can do more.", MAX_CONCURRENCY),
+    ] = None
     config: Config = None
     annotations: Annotations = None
     shape: Annotated[str | None, _text("Kept for Fn's clients.")] = None

@@ -5,6 +5,7 @@ Every change is committed by the store first; fnd.api.changes then does what fol
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -31,7 +32,8 @@ from fnd.api.schemas import (
     TriggerBody,
     TriggerList,
 )
-from fnd.api.services import services_of
+from fnd.api.services import Services, services_of
+from fnd.hookspecs import ConcurrentCodec
 from fnd.model import App, Fn, Trigger
 from fnd.store import ListQuery
 
@@ -113,7 +115,7 @@ class Fns(Controller):
     async def create_fn(self, request: APIRequest, data: JSONBody[FnBody]) -> Fn:
         """Create a fn in an app."""
         services = services_of(request)
-        fn = await services.store.fns.insert(validation.new_fn(data, services.codecs.keys(), _now()))
+        fn = await services.store.fns.insert(validation.new_fn(data, _formats(services), _now()))
         changes.fn_created(services, fn)
         return Endpoints.of(request).fn(fn)
 
@@ -127,7 +129,7 @@ class Fns(Controller):
         """Change what the body has of a fn; calls that come from now on go to the new version."""
         services, now = services_of(request), _now()
         validation.check_fn_id(fn_id, data)
-        formats = services.codecs.keys()
+        formats = _formats(services)
         fn = await services.store.fns.update(fn_id, lambda fn: validation.changed_fn(fn, data, formats, now))
         changes.fn_updated(services, fn)
         return Endpoints.of(request).fn(fn)
@@ -196,6 +198,13 @@ class Triggers(Controller):
 
 # Not a router of their own: the framework copies every handler once for each.
 V2_ROUTES: Final = (Apps, Fns, Triggers)
+
+
+def _formats(services: Services) -> Mapping[str, int]:
+    """Return the formats that are spoken here, and how many calls at once a container of each can serve."""
+    return {
+        name: codec.concurrency if isinstance(codec, ConcurrentCodec) else 1 for name, codec in services.codecs.items()
+    }
 
 
 def _now() -> datetime:

@@ -7,7 +7,7 @@ message Fn's clients know. What must hold between entities, unique names for ins
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -15,6 +15,7 @@ import attrs
 import msgspec
 
 from fnd.api.schemas import (
+    MAX_CONCURRENCY,
     MAX_CONTAINERS,
     MAX_CPU,
     MAX_IDLE_TIMEOUT,
@@ -117,8 +118,8 @@ def _checked_app(app: App) -> App:
 # Fns.
 
 
-def new_fn(body: FnBody, formats: Collection[str], now: datetime) -> Fn:
-    """Return the fn that `body` describes; `formats` are those that this daemon speaks."""
+def new_fn(body: FnBody, formats: Mapping[str, int], now: datetime) -> Fn:
+    """Return the fn that `body` describes; `formats`: those that this daemon speaks, with how many calls at once."""
     if body.id:
         raise BadRequest("ID cannot be provided for Fn creation")
     fn = Fn(
@@ -133,6 +134,7 @@ def new_fn(body: FnBody, formats: Collection[str], now: datetime) -> Fn:
         cpu=body.cpu or 0,
         min_warm=body.min_warm or 0,
         max_containers=body.max_containers or 0,
+        concurrency=body.concurrency or 1,
         config=_new_config(body.config),
         annotations=_merge_annotations({}, body.annotations),
         shape=body.shape or "",
@@ -149,7 +151,7 @@ def check_fn_id(fn_id: str, body: FnBody) -> None:
         raise BadRequest("Fn ID in path does not match that in body")
 
 
-def changed_fn(fn: Fn, body: FnBody, formats: Collection[str], now: datetime) -> Fn:
+def changed_fn(fn: Fn, body: FnBody, formats: Mapping[str, int], now: datetime) -> Fn:
     """Return `fn` as `body` changes it; `fn` itself if nothing changes."""
     if body.app_id and body.app_id != fn.app_id:
         raise Conflict("Could not update - app_id is immutable")
@@ -164,6 +166,7 @@ def changed_fn(fn: Fn, body: FnBody, formats: Collection[str], now: datetime) ->
         cpu=fn.cpu if body.cpu is None else body.cpu,
         min_warm=fn.min_warm if body.min_warm is None else body.min_warm,
         max_containers=fn.max_containers if body.max_containers is None else body.max_containers,
+        concurrency=body.concurrency or fn.concurrency,
         config=_merge_config(fn.config, body.config),
         annotations=_merge_annotations(fn.annotations, body.annotations),
         shape=body.shape or fn.shape,
@@ -171,7 +174,8 @@ def changed_fn(fn: Fn, body: FnBody, formats: Collection[str], now: datetime) ->
     if _same(fn, after):
         return fn
     _checked_fn(after)
-    if after.format != fn.format:  # a fn whose codec was uninstalled can still be changed otherwise
+    # A fn whose codec was uninstalled can still be changed otherwise.
+    if (after.format, after.concurrency) != (fn.format, fn.concurrency):
         _check_format(after, formats)
     return attrs.evolve(after, updated_at=now)
 
@@ -203,16 +207,26 @@ def _checked_fn(fn: Fn) -> Fn:
             raise BadRequest(f"{name} value is out of range, must be between 0 and {most}")
     if 0 < fn.max_containers < fn.min_warm:
         raise BadRequest("min_warm must not be more than max_containers")
+    if not 1 <= fn.concurrency <= MAX_CONCURRENCY:
+        raise BadRequest(f"concurrency value is out of range, must be between 1 and {MAX_CONCURRENCY}")
     _check_annotations(fn.annotations)
     _check_config(fn.config)
     _check_text("shape", fn.shape)
     return fn
 
 
-def _check_format(fn: Fn, formats: Collection[str]) -> None:
+def _check_format(fn: Fn, formats: Mapping[str, int]) -> None:
     if fn.format not in formats:
         known = ", ".join(sorted(formats))
         raise BadRequest(f"format {fn.format!r:.80} is not one of those that fnd speaks here: {known}")
+    most = formats[fn.format]
+    if fn.concurrency > most:
+        able = ", ".join(sorted(name for name, calls in formats.items() if calls >= fn.concurrency)) or "none"
+        calls = "one call" if most == 1 else f"{most} calls"
+        raise BadRequest(
+            f"concurrency {fn.concurrency} is too much for the format {fn.format!r}, whose containers serve {calls} at "
+            f"once; formats here that can: {able}"
+        )
 
 
 # Triggers.

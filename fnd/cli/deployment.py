@@ -114,6 +114,7 @@ def _put_fn(daemon: Daemon, app: dict[str, Any], file: FunctionFile, image: str)
         cpu=file.cpu,
         min_warm=file.min_warm,
         max_containers=file.max_containers,
+        concurrency=file.concurrency,
         config=dict(file.config) or None,
         annotations=dict(file.annotations) or None,
     )

@@ -68,7 +68,8 @@ def _template(source: Traversable, below: Path, name: str) -> Iterator[tuple[Pat
     default=DEFAULT_RUNTIME,
     show_default=True,
     help="python: a handler for Fn's FDK. lambda-python: one for AWS Lambda's runtime. command: any program that "
-    "serves HTTP on a socket. json: one that reads each call as a line. shell: a script, run for each call.",
+    "serves HTTP on a socket. json: one that reads each call as a line. shell: a script, run for each call. flask, "
+    "starlette, node: web applications.",
 )
 @click.option("--name", help="What the function is called.  [default: the directory's name]")
 def init(directory: Path, runtime: str, name: str | None) -> None:

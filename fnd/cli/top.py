@@ -114,7 +114,7 @@ def _containers(pools: list[dict[str, Any]]) -> RenderableType:
             duration(container["age"]),
             duration(container["in_state"]),
             container["calls"],
-            container["call_id"],
+            container["call_id"] if container["running"] < 2 else f"{container['running']} calls",
         ]
         for pool in pools
         for container in pool["containers"]

@@ -97,6 +97,8 @@ class Capacity:
             rival = self._claims.rival(pool, but_for_cpu=True)  # the other is not helped by what this one has
         if rival is None or not (self._short_of_memory(rival) or self._short_of_cpu(rival)):
             return False
+        if pool.concurrency > 1 and self._leavers_are_enough(rival):
+            return False
         if not _has_more(pool, pool.live, rival) and (rival.live or now - rival.claimed_at < _turn(pool, rival)):
             return False
         self._claims.defer(pool)
@@ -123,9 +125,21 @@ class Capacity:
         """Move a slot that is in no stack and no count to STOPPING; what it reserved will be returned."""
         if slot.pool.habits is not None and slot.state is SlotState.IDLE:
             slot.pool.habits.stopped(slot)
+        if slot.state is SlotState.LEAVING:
+            self._note_leaving(slot.pool, -1)
         slot.move(SlotState.STOPPING, now)
         self.memory.stopping += slot.pool.memory
         self.cpu.stopping += slot.pool.cpu
+
+    def leave(self, slot: Slot, now: float) -> None:
+        """Let a slot that is in no chain and no count finish its calls; `stop` is to follow when it has."""
+        slot.move(SlotState.LEAVING, now)
+        self._note_leaving(slot.pool, 1)
+
+    def _note_leaving(self, pool: Pool, change: int) -> None:
+        pool.leaving += change
+        self.memory.leaving += change * pool.memory
+        self.cpu.leaving += change * pool.cpu
 
     def stopped(self, slot: Slot, now: float) -> None:
         """Take back what a STOPPING slot has reserved. `grant` is to follow."""
@@ -196,6 +210,13 @@ class Capacity:
 
     def _short_of_cpu(self, pool: Pool) -> bool:
         return pool.cpu > 0 and self.cpu.shortfall(pool.cpu) > 0
+
+    def _leavers_are_enough(self, pool: Pool) -> bool:
+        """Whether the pool will have room once the containers that take no more calls have finished theirs."""
+        memory, cpu = self.memory, self.cpu
+        return memory.shortfall(pool.memory) <= memory.leaving and (
+            not pool.cpu or cpu.shortfall(pool.cpu) <= cpu.leaving
+        )
 
     def _entitled(self, slot: Slot, pool: Pool, now: float) -> bool:
         """Whether an idle container is kept from a pool that has containers and only wants more of them.

@@ -51,17 +51,17 @@ class Climb:
         self._window_containers = 0
         self._window_runs = 0
 
-    def allowed(self, containers: int, runs: int, mean_run: float, now: float) -> int:
+    def allowed(self, containers: int, runs: int, mean_run: float, now: float, concurrency: int = 1) -> int:
         """Return how many containers there may be, `containers` of them being there, all busy, and calls waiting.
 
-        `runs` have finished so far and took `mean_run` seconds of late.
+        `runs` have finished so far and took `mean_run` seconds of late, `concurrency` of them at once in each.
         """
         finished = runs - self._window_runs
         if containers != self._window_containers or containers < self.proven:
             self._open_window(containers, runs, now)
         elif finished >= FEWEST_RUNS:
             elapsed = max(now - self._window_began, 1e-6)
-            idle = finished * mean_run < SATURATED * containers * elapsed
+            idle = finished * mean_run < SATURATED * containers * concurrency * elapsed
             if idle or self._judge(containers, finished, finished / elapsed, mean_run, now):
                 self._open_window(containers, runs, now)
         return self.limit

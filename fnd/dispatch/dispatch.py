@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Hashable, Iterator
 from typing import Any, Final
 
+from fnd.dispatch import sharing
 from fnd.dispatch.actions import Action, Assign, Forget, Reject, RejectReason, WaitReason
 from fnd.dispatch.agenda import Agenda
 from fnd.dispatch.capacity import Capacity
@@ -69,10 +70,12 @@ class Dispatch:
     # Events about calls.
 
     def arrive(self, pool: Pool, call: object, now: float) -> Slot | None:
-        """Give the call an idle container at once, or None: an Assign or a Reject is there already or will follow.
+        """Give the call a container at once, idle or with room, or None: an Assign or a Reject is there or will follow.
 
-        `call` is any hashable object, unique among the calls that wait.
+        `call` is any hashable object, unique among the calls that wait or run.
         """
+        if pool.concurrency > 1:
+            return self._arrive_shared(pool, call, now)
         slot = pool.idle.pop()
         if slot is None:
             self._line_up(pool, call, now)
@@ -100,8 +103,14 @@ class Dispatch:
         elif pool.claim is not None:
             self.capacity.grant(now)
 
-    def finished(self, slot: Slot, reusable: bool, now: float) -> None:
-        """A call gave its container back; with `reusable` false it is stopped. Also if it ended under its call."""
+    def finished(self, slot: Slot, reusable: bool, now: float, call: object = None) -> None:
+        """A call gave its container back; with `reusable` false it is stopped. Also if it ended under its call.
+
+        `call` says which, where a container serves several; stopped, it ends under the others.
+        """
+        if slot.pool.concurrency > 1:
+            self._finished_shared(slot, reusable, now, call)
+            return
         slot.call = None
         if slot.state is not _BUSY:
             assert slot.state in (SlotState.STOPPING, SlotState.STOPPED), f"finished: {slot.state}"
@@ -149,6 +158,10 @@ class Dispatch:
             self.capacity.stop(slot, now)
         else:
             self._rest(slot, now)
+        while slot.open and pool.line.length:
+            self._assign(slot, now)
+        if slot.open:
+            pool.rested = True
         self._review(pool, now)
 
     def launch_failed(self, slot: Slot, error: object, now: float, *, retry: bool = True) -> None:
@@ -176,10 +189,12 @@ class Dispatch:
                 return
             case SlotState.IDLE:
                 slot.pool.idle.remove(slot)
+            case SlotState.BUSY if slot.pool.concurrency > 1:
+                sharing.withdraw(slot)
             case SlotState.BUSY:
                 slot.pool.busy -= 1
                 slot.pool.meter.began -= slot.since
-            case _:
+            case SlotState.STOPPING | SlotState.STOPPED:
                 return
         self.capacity.stopping(slot, now)
         self._review(slot.pool, now)
@@ -288,7 +303,7 @@ class Dispatch:
             memory_reserved=self.capacity.memory.reserved,
             cpu_limit=self.limits.cpu,
             cpu_reserved=self.capacity.cpu.reserved,
-            running=sum(slot.call is not None for pool in pools for slot in pool.slots),
+            running=sum(slot.running for pool in pools for slot in pool.slots),
             waiting=len(self._waiters),
             calls=self._calls_forgotten + sum(pool.calls for pool in pools),
             launches=self._launches_forgotten + sum(pool.launches for pool in pools),
@@ -363,6 +378,10 @@ class Dispatch:
         pool.line.remove(waiter)
         call = waiter.call
         del self._waiters[call]
+        if pool.concurrency > 1:
+            sharing.begin(slot, call, now)
+            self.actions.append(Assign(call, slot, self._reason(waiter)))
+            return
         slot.state = _BUSY
         slot.since = now
         slot.call = call
@@ -382,6 +401,70 @@ class Dispatch:
             self._review(slot.pool, now)
         else:
             self._assign(slot, now)
+            self.capacity.grant(now)
+
+    # Containers that serve several calls at once: fnd.dispatch.sharing keeps their books.
+
+    def _arrive_shared(self, pool: Pool, call: object, now: float) -> Slot | None:
+        slot = None if self.draining else pool.open.last
+        if slot is None:
+            slot = pool.idle.pop()
+            if slot is None:
+                self._line_up(pool, call, now)
+                return None
+            if pool.habits is not None:
+                pool.habits.used(slot, now)
+        sharing.begin(slot, call, now)
+        return slot
+
+    def _finished_shared(self, slot: Slot, reusable: bool, now: float, call: object) -> None:
+        pool = slot.pool
+        if slot.state is SlotState.LEAVING:
+            del slot.running[call]
+            if not (reusable and slot.running):
+                self.capacity.stop(slot, now)
+                self._review(pool, now)
+        elif slot.state is not _BUSY:
+            assert slot.state in (SlotState.STOPPING, SlotState.STOPPED), f"finished: {slot.state}"
+            del slot.running[call]
+        else:
+            sharing.end(slot, call, now)
+            if not (reusable and pool.reuses):
+                sharing.withdraw(slot)
+                self.capacity.stop(slot, now)
+                self._review(pool, now)
+            elif pool.line.length:
+                self._hand_over_room(slot, now)
+            elif slot.running:
+                pool.rested = True
+                sharing.open_up(slot)
+            else:
+                sharing.withdraw(slot)
+                if pool.ending:
+                    self.capacity.stop(slot, now)
+                else:
+                    self._rest(slot, now)
+
+    def _hand_over_room(self, slot: Slot, now: float) -> None:
+        """A container has room for one call again and calls of its pool wait: as `_hand_over`, but for its other calls.
+
+        One that is given up for another pool runs them to their ends first.
+        """
+        pool = slot.pool
+        pool.busy -= 1  # what is asked is whether it is better gone
+        short = self.capacity.blocked is _CAPACITY
+        goes = pool.receding or (short and self.capacity.yields(pool, now))
+        pool.busy += 1
+        if goes:
+            sharing.withdraw(slot)
+            if slot.running:
+                self.capacity.leave(slot, now)
+            else:
+                self.capacity.stop(slot, now)
+            self._review(pool, now)
+            return
+        self._assign(slot, now)
+        if short:
             self.capacity.grant(now)
 
     # Containers.

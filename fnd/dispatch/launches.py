@@ -29,9 +29,10 @@ class LaunchLimit:
 
     What is measured is the time from launch to ready against the best known, the pool's own where it has one. While
     starts stay near their best the limit grows, doubling per start time until the first sign of crowding; a start
-    CROWDED times slower than its best shrinks it, once per generation of launches. It never goes below the number of
-    cores: that many starts cannot crowd each other. A machine whose starts only wait (for a registry, for a sleep) is
-    so given hundreds at once, and one whose starts compute is given a few per core.
+    CROWDED times slower than its best shrinks it, once per generation of launches. It never goes below CROWDED times
+    the number of cores: so many starts that do nothing but compute just take that long. A machine whose starts only
+    wait (for a registry, for a sleep) is so given hundreds at once, and one whose starts compute is given a few per
+    core.
     """
 
     __slots__ = ("_best", "_cores", "_doubling", "_lowered_at", "in_flight", "limit")
@@ -65,7 +66,7 @@ class LaunchLimit:
         if start <= CROWDED * (pools_best or self._best or start):
             return False
         if self.crowded and launched_at >= self._lowered_at:
-            self.limit = max(float(self._cores), self.limit * DECREASE)
+            self.limit = max(CROWDED * self._cores, self.limit * DECREASE)
             self._lowered_at = now
             self._doubling = False
         return True

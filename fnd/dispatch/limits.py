@@ -54,6 +54,8 @@ class PoolSettings:
     keep_alive: KeepAlive = KeepAlive.FIXED
     hot: bool = True
     """Whether a container serves more than one call."""
+    concurrency: int = 1
+    """Calls that a container serves at once; more than one only of a hot pool."""
     min_warm: int = 0
     """Containers kept even when nobody calls; calls that wait for memory outrank this."""
     max_containers: int | None = None

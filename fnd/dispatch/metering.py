@@ -4,7 +4,8 @@ The last of `waiting` calls gets a container after `waiting` others have finishe
 
     waiting × mean run ÷ containers
 
-and another is launched while that is longer than the mean start. Both means are the pool's own. Four things
+and another is launched while that is longer than the mean start. Both means are the pool's own. Containers that serve
+several calls at once count as so many times what one gives, calls that wait as so many parts of one. Four things
 keep the formula honest; docs/dispatch.md has the reasoning:
 
 - Calls that still run count: if those in progress have run longer, on average, than finished ones did, their age is
@@ -64,15 +65,18 @@ class Meter:
         """Seconds until a pool with waiters is looked at again, though nothing happened to it."""
         return max(self.mean_start / 2, SHORTEST_REVIEW)
 
-    def wanted(self, waiting: int, longest_wait: float, busy: int, coming: int, now: float) -> int:
+    def wanted(
+        self, waiting: int, longest_wait: float, busy: int, coming: int, now: float, concurrency: int = 1
+    ) -> int:
         """Return how many more containers a hot pool should launch now.
 
         `waiting` calls stand in line, for `longest_wait` seconds as Pool counts them; `busy` containers, at least one,
-        each run a call, and none is idle; `coming` are being launched.
+        each run `concurrency` calls, as many as they may, and none is idle; `coming` are being launched.
         """
         containers = busy + coming
-        age = now - self.began / busy
+        age = now - self.began / (busy * concurrency)
         run = max(self.mean_run, age)
+        waiting = -(-waiting // concurrency)
         target = busy + waiting
         fast = run < self.mean_start or run <= self.climb.stretched(busy)
         if fast or longest_wait < self.mean_start:
@@ -80,7 +84,7 @@ class Meter:
         if target <= containers:
             return 0
         if fast:
-            target = min(target, self.climb.allowed(busy, self.runs, self.mean_run, now))
+            target = min(target, self.climb.allowed(busy, self.runs, self.mean_run, now, concurrency))
         elif self.runs < SURE or self.mean_run < self.mean_start:
             target = min(target, self._widened(containers, now))
         return max(0, target - containers)

@@ -38,10 +38,11 @@ class Pool:
     """One pool. The shell reads it; only Dispatch changes it."""
 
     __slots__ = (
-        "best_start", "busy", "calls_over", "claim", "claimed_at", "cpu", "ending", "evicted_use", "expected_at",
-        "expected_until", "failures", "forgotten", "habits", "idle", "idle_timeout", "key", "launches", "launching",
-        "line", "line_since", "longest_reviewed", "memory", "meter", "needed_again", "obstacle", "obstacle_at",
-        "offered", "promised", "rested", "retired", "reuses", "settings", "share", "slots",
+        "best_start", "busy", "calls_over", "claim", "claimed_at", "concurrency", "cpu", "ending", "evicted_use",
+        "expected_at", "expected_until", "failures", "forgotten", "habits", "idle", "idle_timeout", "key", "launches",
+        "launching", "leaving", "line", "line_since", "longest_reviewed", "memory", "meter", "needed_again", "obstacle",
+        "obstacle_at", "offered", "open", "promised", "rested", "retired", "reuses", "running", "settings", "share",
+        "slots",
     )  # fmt: skip
 
     def __init__(self, key: Hashable, settings: PoolSettings, limits: Limits) -> None:
@@ -57,6 +58,8 @@ class Pool:
         """Seconds."""
         self.reuses = settings.hot
         """Whether a container that finished a call may be given another: a hot pool's."""
+        self.concurrency = settings.concurrency
+        """Calls that a container serves at once."""
         self.retired = False
         self.ending = False
         """Whether it keeps nothing that no caller waits for: it retired, or the daemon stops."""
@@ -66,7 +69,13 @@ class Pool:
         """All, from launch until stopped, oldest first."""
         self.idle: Chain[Slot] = Chain()
         """The idle ones; the last came in last and is taken first."""
+        self.open: Chain[Slot] = Chain()
+        """The busy ones that have room for another call, if they serve several; the last got room last and is taken
+        first, before any idle one."""
         self.busy = 0
+        self.running = 0
+        """Calls that the busy ones run, if they serve several."""
+        self.leaving = 0
         self.launching = 0
         self.promised = 0
         """Launches for its callers that only wait for memory that is already being returned."""
@@ -78,7 +87,7 @@ class Pool:
         self.line_since = 0.0
         """When the first call came that found no idle container, since one last had nothing to do."""
         self.rested = True
-        """Whether a container had nothing to do since."""
+        """Whether a container had nothing to do since, or room while nobody waited."""
         self.longest_reviewed = 0
         """How long the line was when it was last decided what to launch."""
         self.meter = Meter()
@@ -117,7 +126,7 @@ class Pool:
 
     @property
     def live(self) -> int:
-        """Containers ready or coming; those being stopped count no more."""
+        """Containers ready or coming; those being stopped, or leaving, count no more."""
         return self.idle.length + self.busy + self.launching + self.promised
 
     @property
@@ -149,7 +158,8 @@ class Pool:
         if not self.settings.hot:
             return True
         run, start, live = self.meter.mean_run, self.meter.mean_start, self.live
-        return self.line.length * run > start * live and (run >= start or live < self.meter.climb.limit)
+        waiting = self.line.length / self.concurrency
+        return waiting * run > start * live and (run >= start or live < self.meter.climb.limit)
 
     @property
     def receding(self) -> bool:
@@ -176,16 +186,16 @@ class Pool:
         warm = 0 if self.ending else self.warm(now) - self.live
         if not self.ready:
             # The herd gate: nothing is known to work, so one launch, and the rest waits for how it ends.
-            return 0 if self.coming or not (waiting or warm > 0) else 1
-        if not waiting:
+            wanted = warm = 0 if self.coming or not (waiting or warm > 0) else 1
+        elif not waiting:
             wanted = 0
         elif self.settings.hot:
             first = self.line.first
             assert first is not None
             waited = max(now - first.since, (now - self.line_since) / STANDING)
-            wanted = self.meter.wanted(waiting, waited, self.busy, self.coming, now)
+            wanted = self.meter.wanted(waiting, waited, self.busy, self.coming, now, self.concurrency)
         else:
             wanted = waiting - self.coming
         wanted = max(wanted, warm)
         most = self.settings.max_containers
-        return wanted if most is None else min(wanted, most - self.live)
+        return wanted if most is None else min(wanted, most - self.live - self.leaving)

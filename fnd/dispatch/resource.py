@@ -6,7 +6,7 @@ from __future__ import annotations
 class Resource:
     """The books of one: memory in MiB, or processors in thousandths of a core."""
 
-    __slots__ = ("limit", "promised", "reserved", "stopping")
+    __slots__ = ("leaving", "limit", "promised", "reserved", "stopping")
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
@@ -14,6 +14,8 @@ class Resource:
         """By launches and containers, those being stopped included."""
         self.stopping = 0
         """Of that, what containers being stopped will return."""
+        self.leaving = 0
+        """Of that, what containers will return that are given no other call, once those that they have are over."""
         self.promised = 0
         """What pools will launch with as soon as it is returned; never more than is free or being returned."""
 

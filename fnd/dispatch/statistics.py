@@ -23,8 +23,8 @@ class SlotSnapshot:
     """Since it came into this state."""
     calls: int
     """Calls it has been given."""
-    call: Any
-    """The call it runs, or None."""
+    running: int
+    """Calls it runs."""
     container: Any
     """What the shell put there."""
 
@@ -96,7 +96,7 @@ def snapshot(pool: Pool, now: float) -> PoolSnapshot:
                 age=now - slot.launched_at,
                 in_state=now - slot.since,
                 calls=slot.calls,
-                call=slot.call,
+                running=len(slot.in_hand),
                 container=slot.container,
             )
             for slot in pool.slots

@@ -177,6 +177,18 @@ class AnswerWriter(Alarm):
                 await self._send(wire.LAST_CHUNK)
         self._answer = _DONE
 
+    async def start_switched(self, headers: Headers, lines: bytes = b"") -> None:
+        """Begin an answer 101; what follows, through `send_raw`, is another protocol's. Raises CallerGone."""
+        self._closing = False
+        head = self._head(101, headers, lines, b"Connection: Upgrade\r\n", b"")
+        self._closing = self._without_body = True
+        self._chunked, self._left = False, None
+        await self._send(head)
+
+    async def send_raw(self, data: bytes) -> None:
+        """Send another protocol's bytes. Raises CallerGone, also if the caller takes nothing for too long."""
+        await self._send(data)
+
     def abort(self) -> None:
         """Give up an answer that has begun: the caller sees the connection end before the answer does."""
         self._closing = True

@@ -48,27 +48,44 @@ class ClientConnection(ResponseReader):
         """Whether the last exchange is complete and within the protocol, so that another may follow."""
         return self._response.complete and self._in_order and self._upload is None
 
+    @property
+    def fresh(self) -> bool:
+        """Whether an exchange begun now goes over the connection as it is: it is open, and was used not long ago."""
+        if not self._keep_alive or time.monotonic() - self._last_used >= _KEEP_IDLE_SECONDS:
+            return False
+        try:
+            self._sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            pass
+        return False
+
     def close(self) -> None:
         """Close the socket. A task that waits on it gets FunctionResponseLost."""
         trio.lowlevel.notify_closing(self._sock)
         self._sock.close()
 
-    async def exchange(self, head: bytes, body: RequestBody) -> ClientResponse:
+    async def exchange(
+        self, head: bytes, body: RequestBody, *, without_body: bool = False, upgrade: bool = False
+    ) -> ClientResponse:
         """Send a request and return its answer once its headers are there.
 
-        `head` is the start line and the headers, without framing ones and without the empty line. Raises FunctionError,
-        or the APIError that ended `body`. Cancelled or failed: `idle` stays False.
+        `head` is the start line and the headers, without framing ones and without the empty line. `without_body`: the
+        answer has none, as a HEAD's. `upgrade`: it may be a 101, after which `receive` and `send` are for the other
+        protocol's bytes. Raises FunctionError, or the APIError that ended `body`. Cancelled or failed: `idle` stays
+        False.
         """
         if not (self._keep_alive and body.complete) or time.monotonic() - self._last_used > _TRUST_IDLE_SECONDS:
             self._renew()
-        self._begin()
+        self._begin(without_body=without_body, upgrade=upgrade)
         if not body.complete:
             self._upload = _Upload(self._sock, head, body)
             while not self._response.head_complete:
                 await self.advance()
             return self._response
         data = body.first
-        request = b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
+        request = b"%b\r\n" % head if upgrade else b"%bContent-Length: %d\r\n\r\n%b" % (head, len(data), data)
         try:
             sent = self._sock.send(request)
         except (BlockingIOError, InterruptedError):
@@ -86,6 +103,23 @@ class ClientConnection(ResponseReader):
             self._in_order = False
             raise errors.FunctionResponseLost from error
         return self._response
+
+    async def receive(self) -> bytes:
+        """After a 101: return what comes next, b"" at the end. Raises FunctionResponseLost.
+
+        Cancelled: nothing is lost.
+        """
+        try:
+            return await wire.receive_some(self._sock)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise errors.FunctionResponseLost from error
+
+    async def send(self, data: bytes) -> None:
+        """After a 101: send `data`. Raises FunctionResponseLost. Cancelled: an unknown part of it is sent."""
+        try:
+            await wire.send_all(self._sock, data)
+        except (OSError, trio.ClosedResourceError) as error:
+            raise errors.FunctionResponseLost from error
 
     def _send_anew(self, request: bytes) -> int:
         """The function had closed the connection, so that nothing of the request has reached it: send it on another."""

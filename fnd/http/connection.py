@@ -24,6 +24,7 @@ from fnd.log import get_logger
 
 if TYPE_CHECKING:
     from fnd.http.server import Server
+    from fnd.http.wire import Headers
 
 _LINGER_BYTES: Final = 1 << 20
 _DRAIN_BYTES: Final = 1 << 18
@@ -49,6 +50,7 @@ class Connection(AnswerWriter):
         "_read_deadline",
         "_scope",
         "_server",
+        "_switched",
         "_waiting_for_head",
         "listener",
         "peer_uid",
@@ -62,6 +64,7 @@ class Connection(AnswerWriter):
         self._parser = RequestParser(self, server.limits.request)
         self._scope = trio.CancelScope()
         self._hung_up = False
+        self._switched = False
         self._waiting_for_head = False
         self._interruption: errors.APIError | None = None
         self._call_deadline = self._read_deadline = inf
@@ -116,9 +119,9 @@ class Connection(AnswerWriter):
             self.set_deadline(min(self._call_deadline, self._write_deadline, self._read_deadline))
 
     def hung_up(self) -> None:
-        """The peer is gone, or will send no more, which counts as gone."""
+        """The peer is gone, or will send no more, which counts as gone; another protocol's end is for it to tell."""
         self._hung_up = True
-        if self._request is not None and self._answer is not _DONE:
+        if self._request is not None and self._answer is not _DONE and not self._switched:
             self.interrupt(errors.CallerGone())
 
     @property
@@ -267,6 +270,27 @@ class Connection(AnswerWriter):
         if parser.error is not None and not request.complete:
             self._closing = True
             raise parser.error
+
+    async def switch_protocols(self, headers: Headers, lines: bytes) -> bytes:
+        """Answer 101 to a request to `upgrade`; return what has arrived already of the other protocol.
+
+        From then on its bytes go through `receive_raw` and `send_raw`; at the handler's end the connection ends.
+        Raises CallerGone. Cancelled: the connection ends.
+        """
+        self._switched = True
+        await self.start_switched(headers, lines)
+        beyond, self._parser.beyond, self._parser.unfed = self._parser.beyond + self._parser.unfed, b"", b""
+        return bytes(beyond)
+
+    async def receive_raw(self) -> bytes:
+        """Return the next bytes of the other protocol, b"" at their end. Raises CallerGone.
+
+        Cancelled: nothing is lost.
+        """
+        try:
+            return await wire.receive_some(self._sock)
+        except OSError as reset:
+            raise errors.CallerGone from reset
 
     async def _receive_body_bytes(self, request: Request) -> bytes:
         if request.expects_continue:

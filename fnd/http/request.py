@@ -51,6 +51,8 @@ class Request:
     chunked = False
     complete = False
     received = 0
+    upgrade = False
+    """Whether it asks for another protocol, has no body, and can be answered with 101."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -128,6 +130,7 @@ class RequestParser:
         "_parser",
         "_received",
         "_surely_few",
+        "beyond",
         "current",
         "error",
         "in_head",
@@ -146,6 +149,8 @@ class RequestParser:
         self._received = 0
         self.unfed: memoryview | bytes = b""
         """What has arrived and is not parsed yet."""
+        self.beyond = b""
+        """What has arrived after a request that asks for another protocol."""
         self.in_head = False
         """Whether a request has begun whose headers are not complete."""
         self.current: Request = Request(connection)
@@ -209,8 +214,8 @@ class RequestParser:
         self._fed = self._overhead + len(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._ignore_upgrade()
+        except httptools.HttpParserUpgrade as upgrade:
+            self._note_upgrade(bytes(data[upgrade.args[0] :]))
         except httptools.HttpParserError as error:
             if self.error is None:
                 self.error = errors.BadRequest(f"Bad HTTP request: {error}")
@@ -231,13 +236,15 @@ class RequestParser:
         if self.error is not None and self.in_head:
             request.headers.clear()
 
-    def _ignore_upgrade(self) -> None:
-        """Nobody here speaks another protocol: a request to change it is answered as it stands, and is the last.
+    def _note_upgrade(self, beyond: bytes) -> None:
+        """A request asks to change the protocol: whether it is answered so or as it stands, it is the last.
 
         Its body, which the parser takes for the other protocol, is lost to us, so that one with a body is refused.
         """
         request = self.current
         request.keep_alive = False
+        request.upgrade = request.version == "1.1"
+        self.beyond = beyond
         if request.method == b"CONNECT":
             self.error = errors.MethodNotAllowed("This is no proxy")
         elif request.chunked or request.length:

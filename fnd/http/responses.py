@@ -17,6 +17,7 @@ from fnd.http.heads import ResponseHead, remember_response
 if TYPE_CHECKING:
     from fnd.http.wire import Headers
 
+_SWITCHING: Final = 101
 _USUAL: Final = (b"Content-Type", b"Fn-Fdk-Version", b"Fn-Fdk-Runtime", b"Fn-Http-Status")
 _FORWARDED: Final = frozenset((*_USUAL, *map(bytes.lower, _USUAL)))
 """Names as functions usually spell them, which need no second look."""
@@ -30,6 +31,8 @@ class ClientResponse:
     head_complete = False
     complete = False
     received = 0
+    beyond = b""
+    """With status 101, what has arrived already of the protocol that follows."""
 
     _reader: ResponseReader
 
@@ -99,6 +102,8 @@ class ResponseReader:
         self._keep_alive = True
         self._in_order = True
         self._chunked = False
+        self._without_body = False
+        self._upgrade = False
         self._head_size = 0
         self._last_used = time.monotonic()
         self._error: errors.FunctionError | None = None
@@ -107,9 +112,14 @@ class ResponseReader:
         """Wait for more of the answer, and feed it. Raises FunctionError, or the APIError that ended the request."""
         raise NotImplementedError
 
-    def _begin(self) -> None:
-        """Nothing has arrived of the next answer."""
+    def _begin(self, *, without_body: bool = False, upgrade: bool = False) -> None:
+        """Nothing has arrived of the next answer, which has no body if the request was a HEAD.
+
+        `upgrade`: it may be a 101, which is complete with its head; the connection then speaks another protocol.
+        """
         self._response = NOTHING
+        self._without_body = without_body
+        self._upgrade = upgrade
 
     def _feed(self, data: bytes) -> None:
         """Take what has arrived. Raises FunctionError; then, and after more than was asked for, it is out of order."""
@@ -131,7 +141,13 @@ class ResponseReader:
         self._head_size += len(data)
         try:
             self._parser.feed_data(data)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+        except httptools.HttpParserUpgrade as upgrade:
+            self._in_order = False
+            if response.status != _SWITCHING:
+                raise errors.InvalidFunctionResponse from upgrade
+            response.beyond = data[upgrade.args[0] :]
+            response.complete = True
+        except httptools.HttpParserError as error:
             self._in_order = False
             raise self._error or errors.InvalidFunctionResponse from error
         if self._response.complete:  # which the parser's callbacks have set
@@ -177,7 +193,7 @@ class ResponseReader:
     def on_headers_complete(self) -> None:
         status = self._parser.get_status_code()
         response = self._response
-        if status < 200:
+        if status < 200 and not (status == _SWITCHING and self._upgrade):
             response.headers.clear()  # an interim answer: the real one follows
             response.length = None
             return
@@ -187,11 +203,17 @@ class ResponseReader:
             size = sum(len(name) + len(value) + 4 for name, value in response.headers)
             if size > self._max_header_size:
                 self._refuse(errors.FunctionHeadersTooLarge())
+        if self._without_body:
+            response.complete = True
+            self._keep_alive = False  # the parser waits for a body
+            return
         if self._max_body_size and (response.length or 0) > self._max_body_size:
             self._refuse(errors.FunctionBodyTooLarge())
 
     def on_body(self, data: bytes) -> None:
         response = self._response
+        if self._without_body:
+            return  # sent all the same; the connection is not used again
         response.received += len(data)
         if self._max_body_size and response.received > self._max_body_size:
             self._refuse(errors.FunctionBodyTooLarge())
@@ -202,7 +224,7 @@ class ResponseReader:
         if not response.head_complete:
             return
         response.complete = True
-        self._keep_alive = self._parser.should_keep_alive()
+        self._keep_alive = self._parser.should_keep_alive() and not self._without_body
         self._last_used = time.monotonic()
 
     def _refuse(self, error: errors.FunctionError) -> None:

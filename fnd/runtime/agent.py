@@ -25,7 +25,9 @@ from fnd.dispatch import (
     RejectReason,
     SlotState,
     Stop,
+    WaitReason,
 )
+from fnd.hookspecs import ConcurrentCodec, PassingCodec
 from fnd.ids import new_id
 from fnd.log import get_logger
 from fnd.runtime.call import Call
@@ -105,6 +107,10 @@ class Agent:
             pool = self._pools[version.key] = self._make_pool(version)
         return pool
 
+    def passes_requests(self, version: FnVersion) -> bool:
+        """Whether this version's functions get whole requests, and all below their URLs is theirs."""
+        return isinstance(self._codecs.get(version.fn.format), PassingCodec)
+
     def take(self, call: Call) -> ContainerTask | None:
         """Return a container for `call` if one is idle; then `release` must follow. If not, `wait` must."""
         pool = call.pool
@@ -133,8 +139,8 @@ class Agent:
             raise
         slot = container.slot
         call.container_id = container.id
-        call.taken_at = slot.since
-        if slot.calls == 1 and container.ready_at > call.arrived_at:
+        call.taken_at = slot.got_by(call)
+        if slot.calls <= slot.pool.concurrency and container.ready_at > call.arrived_at:
             call.cold = True
             call.launch = container.ready_at - max(container.launched_at, call.arrived_at)
         container.begin(call)
@@ -144,7 +150,7 @@ class Agent:
         """Give the container back, whatever became of the call."""
         call.answered_at = now = self.now()
         dispatch = self._dispatch
-        dispatch.finished(container.slot, container.end(), now)
+        dispatch.finished(container.slot, container.end(call, now), now, call)
         if dispatch.actions:
             self._perform()
 
@@ -200,11 +206,18 @@ class Agent:
         if codec is None:
             known = ", ".join(sorted(self._codecs))
             raise errors.ImageUnusable(f"No codec here speaks the format {fn.format!r}; there are: {known}")
+        most = codec.concurrency if isinstance(codec, ConcurrentCodec) else 1
+        if fn.concurrency > most:
+            raise errors.ImageUnusable(
+                f"The codec here that speaks the format {fn.format!r} serves {most} calls at once in a container, and "
+                f"concurrency is {fn.concurrency}"
+            )
         settings = PoolSettings(
             memory=fn.memory,
             cpu=fn.cpu,
             idle_timeout=fn.idle_timeout,
             hot=codec.hot,
+            concurrency=fn.concurrency,
             min_warm=fn.min_warm,
             max_containers=fn.max_containers or None,
             keep_alive=self._keep_alive,
@@ -316,9 +329,9 @@ class Agent:
         self._perform()
         return expired
 
-    def launches_crowd(self) -> bool:
-        """Return whether more containers are being launched than the machine has processors."""
-        return self._dispatch.capacity.launch_limit.crowded
+    def launches_wait(self) -> bool:
+        """Return whether more containers are wanted than the machine launches at once."""
+        return self._dispatch.capacity.blocked is WaitReason.LAUNCH_LIMIT
 
     def relieve(self) -> None:
         """The machine is short of memory: stop some of the containers that are idle."""
@@ -344,8 +357,7 @@ class Agent:
         """Yield the calls that wait for a container or have one; linear in pools, containers and waiters."""
         for pool in self._dispatch.held():
             for slot in pool.slots:
-                if slot.call is not None:
-                    yield slot.call
+                yield from slot.in_hand
             for waiter in pool.line:
                 assert isinstance(waiter.call, Call)
                 yield waiter.call
@@ -399,12 +411,13 @@ def _container_statistics(slot: Slot, now: float) -> ContainerStatistics:
     container: ContainerTask = slot.container
     return ContainerStatistics(
         id=container.id,
-        state="paused" if container.stands_still and slot.call is None else slot.state.value,
+        state="paused" if container.stands_still and not slot.in_hand else slot.state.value,
         age=now - container.launched_at,
         in_state=now - slot.since,
         calls=slot.calls,
         pid=container.container.pid if container.container is not None else None,
-        call_id=container.call.id if container.call is not None else "",
+        running=len(slot.in_hand),
+        call_id=next((call.id for call in slot.in_hand), ""),
     )
 
 

@@ -41,6 +41,8 @@ class Call:
     """How long its body was awaited before it stood in line, seconds."""
     resumed = False
     """Whether its container was paused, and had to run on first."""
+    cut_short = False
+    """Whether its exchange was cancelled before its answer began: its time was over, or its caller gone."""
     status = 200
     """What it is answered with."""
     error = ""

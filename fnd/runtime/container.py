@@ -39,7 +39,7 @@ class Keeper(Protocol):
     def idle_since(self, container: ContainerTask) -> float: ...
     def idle_deadline(self, container: ContainerTask) -> float: ...
     def expire(self, container: ContainerTask) -> bool: ...
-    def launches_crowd(self) -> bool: ...
+    def launches_wait(self) -> bool: ...
 
 
 class _CallToCome:
@@ -94,7 +94,6 @@ class ContainerTask:
         "_power",
         "_rest",
         "_session",
-        "call",
         "container",
         "exit",
         "failure",
@@ -102,6 +101,7 @@ class ContainerTask:
         "keeper",
         "launched_at",
         "log",
+        "lost_with",
         "paused",
         "pool",
         "ready_at",
@@ -119,13 +119,13 @@ class ContainerTask:
         self.log = log
         self.launched_at = launched_at
         self.ready_at = inf
-        self.call: Call | None = None
-        """The call that has it."""
         self.container: Container | None = None
         self.exit: Exit | None = None
         """How its main process ended, once it has."""
         self.failure: errors.FunctionError | None = None
         """Why it never became ready, or, if it was, cannot be spoken with any more."""
+        self.lost_with: Call | None = None
+        """The call because of which it is ended under others."""
         self.stopped_on_purpose = False
         self.paused = False
         """Whether it was idle for so long that it does not run: a call that takes it must `resume` it first."""
@@ -147,18 +147,34 @@ class ContainerTask:
         return self._session is not None
 
     def begin(self, call: Call) -> None:
-        """A call has it from now on."""
-        self.call = call
-        self.log.begin_call(call.id)
+        """A call has it from now on. What is written while several have it is none of theirs."""
+        self.log.begin_call(call.id if len(self.slot.running) < 2 else "")
 
-    def end(self) -> bool:
+    def end(self, call: Call, now: float) -> bool:
         """The call gives it back. Return whether another may follow."""
-        self.call = None
-        self.log.end_call()
+        shared = len(self.slot.running) > 1
+        if not shared:
+            self.log.end_call()
         if self.exit is not None:
-            self._given_back.set()
+            if not shared:
+                self._given_back.set()
             return False
-        return self.session.reusable
+        # A function that runs on beyond its time is ended, whoever else it serves.
+        out_of_time = call.cut_short and now >= call.taken_at + self.pool.timeout
+        reusable = self.session.reusable and not out_of_time
+        if shared and not reusable and self.lost_with is None:
+            self.lost_with = call
+        return reusable
+
+    def loss(self, error: errors.FunctionResponseLost) -> errors.FunctionError:
+        """Return what to tell a call whose answer was lost with `error`."""
+        if self.lost_with is None:
+            return error
+        timed_out = self.lost_with.cut_short
+        return errors.ContainerEnded(
+            f"{errors.ContainerEnded.default_message}: another call that it served "
+            + ("timed out" if timed_out else "broke the protocol")
+        )
 
     @property
     def stands_still(self) -> bool:
@@ -222,7 +238,7 @@ class ContainerTask:
     async def _watch_exit(self, container: Container, scope: trio.CancelScope) -> None:
         self.exit = await container.wait()
         self.keeper.container_exited(self)
-        if self.call is not None:
+        if self.slot.in_hand:
             # Its answer may be on the way, complete: it is in the socket's buffer whatever became of the process.
             with trio.move_on_after(self._last_answer_seconds()):
                 await self._given_back.wait()
@@ -295,8 +311,8 @@ class ContainerTask:
             if self.keeper.expire(self):
                 return
             if not self.paused and trio.current_time() >= self.keeper.idle_since(self) + until_pause:
-                # Pausing is work, too, and those who wait for a launch need the machine now.
-                put_off = self.keeper.launches_crowd()
+                # Pausing is work, too, and who waits for a launch needs the machine now.
+                put_off = self.keeper.launches_wait()
                 if not put_off:
                     await self._pause(container)
 

@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from fnd import errors
-from fnd.hookspecs import CallRequest, Codec, ContainerSpec, Driver, Launching, LogSink, PerCallCodec
+from fnd.hookspecs import CallRequest, Codec, ContainerSpec, Driver, Launching, LogSink, PassingCodec, PerCallCodec
 from fnd.runtime.events import Event, EventBus, EventKind
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ class FunctionPool:
         "decisions",
         "driver",
         "failures",
+        "passes_requests",
         "per_call",
         "record",
         "timeouts",
@@ -69,6 +70,8 @@ class FunctionPool:
         self.codec = codec
         self.per_call = isinstance(codec, PerCallCodec) and not codec.hot
         """Whether a container starts when its call has come, which its environment tells of."""
+        self.passes_requests = isinstance(codec, PassingCodec)
+        """Whether its functions get whole requests, and their answers go to callers as they are."""
         self.timeouts = timeouts
         self._events = events
         self.record = records.add
@@ -117,6 +120,7 @@ class FunctionPool:
             image=fn.image,
             memory=fn.memory,
             cpu=fn.cpu,
+            concurrency=fn.concurrency,
             link=self.codec.link,
             environment=partial(self._full_environment, request),
             log=log,
@@ -143,4 +147,5 @@ def _environment(version: FnVersion) -> Mapping[str, str]:
         "FN_APP_NAME": app.name,
         "FN_FN_ID": fn.id,
         "FN_FN_NAME": fn.name,
+        **({"FND_CONCURRENCY": str(fn.concurrency)} if fn.concurrency > 1 else {}),
     }

@@ -14,7 +14,7 @@ class ContainerStatistics:
 
     id: str
     state: str
-    """"launching", "idle", "busy", "paused" or "stopping"."""
+    """"launching", "idle", "busy", "leaving", "paused" or "stopping"."""
     age: float
     """Since its launch was decided."""
     in_state: float
@@ -22,8 +22,10 @@ class ContainerStatistics:
     calls: int
     """Calls it has been given."""
     pid: int | None
+    running: int
+    """Calls it runs."""
     call_id: str
-    """The call it runs, or ""."""
+    """The one of these that it has had for longest, or ""."""
 
 
 @attrs.frozen(kw_only=True)

@@ -203,6 +203,7 @@ _converter.register_structure_hook(
         _converter,
         memory=_one_or_more,
         max_containers=_one_or_more,
+        concurrency=_one_or_more,
         # A container that expires the moment it is idle could not be one that is kept warm.
         idle_timeout=override(struct_hook=_number("a number of seconds, more than 0", lambda value: value > 0)),
     ),

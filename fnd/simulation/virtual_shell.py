@@ -94,6 +94,7 @@ class _Container:
     """What the shell keeps of a slot."""
 
     function: VirtualFunction
+    busy_since: float | None = None
     watched_at: float = _NEVER
     """When its idle deadline is looked at next."""
 
@@ -224,24 +225,30 @@ class VirtualShell:
         self._left_line(call)
         call.why = why
         self._begin(call, slot)
-        call.function.tally.waited(call.waited, why, slot.calls == 1)
+        call.function.tally.waited(call.waited, why, slot.calls <= slot.pool.concurrency)
 
     def _begin(self, call: VirtualCall, slot: Slot) -> None:
         call.got = self.now
         cpu = call.function.behaviour.run_cpu
         self._demand += cpu
-        self.at(self.now + call.run * self._crowding(cpu), self._finished, slot)
+        container: _Container = slot.container
+        if container.busy_since is None:
+            container.busy_since = self.now
+        self.at(self.now + call.run * self._crowding(cpu), self._finished, (slot, call))
 
-    def _finished(self, slot: Slot) -> None:
-        call: VirtualCall = slot.call
+    def _finished(self, subject: tuple[Slot, VirtualCall]) -> None:
+        slot, call = subject
         function = call.function
-        assert call.got is not None
+        container: _Container = slot.container
+        assert container.busy_since is not None
         call.answered = self.now
         self._demand -= function.behaviour.run_cpu
         tally = function.tally
         tally.answered += 1
-        tally.busy_seconds += self.now - call.got
-        self.dispatch.finished(slot, True, self.now)
+        self.dispatch.finished(slot, True, self.now, call)
+        if not slot.in_hand:
+            tally.busy_seconds += self.now - container.busy_since
+            container.busy_since = None
         if slot.state is SlotState.IDLE:
             self._watch(slot)
         elif slot.state is SlotState.STOPPING:

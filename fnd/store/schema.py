@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005")
+REVISIONS: Final = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every revision a database can have, oldest first; the last is this version's."""
 HEAD: Final = REVISIONS[-1]
 
@@ -112,6 +112,7 @@ fns: Final = Table(
     Column("min_warm", Integer, nullable=False, server_default=text("0")),
     Column("max_containers", Integer, nullable=False, server_default=text("0")),
     Column("cpu", Integer, nullable=False, server_default=text("0")),
+    Column("concurrency", Integer, nullable=False, server_default=text("1")),
     UniqueConstraint("app_id", "name", name="fns_app_name"),
     Index("fns_order", "name", "id"),
 )

@@ -21,36 +21,18 @@ from fnd.hookspecs import Exit, FunctionError
 from fnd.testing.codec_stage import Answered, request
 from fnd.testing.codec_tests import MAX_BODY, MAX_HEADERS, Call, CodecTests
 from fnd.testing.leavings import no_descriptor_left
+from fnd.testing.spoiling import cut, spoiled
 
 _RUSH = 20.0
 """How much faster time goes once a function is gone: a codec may wait a little for what is still on its way."""
 _HANGS = 200.0
 """Seconds, of that time, after which a call whose function is gone must long be over."""
 _EXAMPLES = 100
-_NASTY = (
+_WORDS = (
     *(b"\0", b"\r\n", b"\n", b"\r\n\r\n", b"-1", b"99999999999999999999"),
     *(b"\xff\xfe", b"\xed\xa0\x80", b'"', b"[" * 500),
 )
 """What parsers have stumbled over."""
-
-
-def mangled(chance: random.Random, pieces: Sequence[bytes]) -> bytes:
-    """Return a few of the pieces, some of them cut, mixed or wrong in a byte."""
-    data = b"".join(chance.choice(pieces) for _ in range(chance.randint(1, 3)))
-    for _ in range(chance.choice((0, 0, 1, 1, 2, 4))):
-        place = chance.randrange(len(data) + 1)
-        match chance.randrange(5):
-            case 0:
-                data = data[:place] + bytes((chance.randrange(256),)) + data[place + 1 :]
-            case 1:
-                data = data[:place]
-            case 2:
-                data = data[:place] + chance.choice(pieces) + data[place:]
-            case 3:
-                data = data[:place] + data[place + chance.randint(1, 8) :]
-            case _:
-                data = data[:place] + chance.choice(_NASTY) + data[place:]
-    return data
 
 
 class FuzzPromises(CodecTests):
@@ -85,12 +67,9 @@ class FuzzPromises(CodecTests):
 
                 async def play() -> None:
                     call = await self.take(talk.wire)
-                    frame = mangled(chance, self.pieces(call))
-                    cut = chance.randrange(len(frame) + 1)
-                    for part in (frame[:cut], frame[cut:]):
-                        if part:
-                            await talk.wire.send(part)
-                            await trio.lowlevel.checkpoint()
+                    for part in cut(chance, spoiled(chance, self.pieces(call), _WORDS)):
+                        await talk.wire.send(part)
+                        await trio.lowlevel.checkpoint()
                     await talk.function.exit(Exit(signal=SIGKILL))
                     clock.rate = _RUSH
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from signal import SIGKILL
@@ -17,7 +17,18 @@ from typing import Any, Final
 import attrs
 import trio
 
-from fnd.hookspecs import CallRequest, CallResponse, Codec, Container, ContainerSpec, Exit, Launching, Link
+from fnd.hookspecs import (
+    CallRequest,
+    CallResponse,
+    Codec,
+    Container,
+    ContainerSpec,
+    Exit,
+    Launching,
+    Link,
+    PerCallCodec,
+)
+from fnd.testing.call_bodies import Body
 from fnd.testing.log import KeptLog
 
 CALL_ID: Final = "01ARZ3NDEKTSV4RRFFQ69G5FAV"
@@ -229,8 +240,8 @@ def container_of(function: Function, codec: Codec, call: CallRequest) -> Iterato
     `call` is the one that it gets, should the codec tell a container of its only call before.
     """
     environment = dict(codec.environment(str(function.directory) if codec.link is Link.SOCKET else ""))
-    if (call_environment := getattr(codec, "call_environment", None)) is not None:
-        environment |= call_environment(call)
+    if isinstance(codec, PerCallCodec):
+        environment |= codec.call_environment(call)
     function.environment = environment
     made = _Container(_spec(codec, environment), function)
     with ExitStack() as stack:
@@ -268,36 +279,6 @@ def _spec(codec: Codec, environment: Mapping[str, str]) -> ContainerSpec:
     )
 
 
-class Body:
-    """A call's body, in the parts in which it comes; an error in the place of a part is raised."""
-
-    def __init__(self, parts: Iterable[bytes | Exception], length: int | None) -> None:
-        self._parts = iter(parts)
-        first = next(self._parts, b"")
-        assert isinstance(first, bytes)
-        self._first = first
-        self.length = length
-        self.complete = length == len(first)
-        self.given = len(first)
-        """Bytes that were given out."""
-
-    @property
-    def first(self) -> bytes:
-        """What is at hand, once."""
-        first, self._first = self._first, b""
-        return first
-
-    async def receive(self) -> bytes:
-        """Return the next part, b"" at the end."""
-        await trio.lowlevel.checkpoint()
-        part = b"" if self.complete else next(self._parts, b"")
-        if isinstance(part, Exception):
-            raise part
-        self.given += len(part)
-        self.complete = self.complete or not part
-        return part
-
-
 def request(body: bytes | Body = b"", headers: Sequence[tuple[bytes, bytes]] = ()) -> CallRequest:
     """Return a call as it comes through `/invoke`."""
     return CallRequest(
@@ -305,7 +286,7 @@ def request(body: bytes | Body = b"", headers: Sequence[tuple[bytes, bytes]] = (
         method="POST",
         target=b"/invoke/fn-id",
         headers=[(b"Host", b"localhost"), *headers],
-        body=Body([body], len(body)) if isinstance(body, bytes) else body,
+        body=Body(body, length=len(body)) if isinstance(body, bytes) else body,
         deadline=4_000_000_000.25,
         through_trigger=False,
     )

@@ -17,6 +17,7 @@ import trio
 
 from fnd.hookspecs import CallRequest, CallResponse, Codec, Exit, FunctionError, Session
 from fnd.testing.call_bodies import Body
+from fnd.testing.spoiling import cut, spoiled
 
 BLANK = b" \t\r\n"
 _FLOOD = 65536
@@ -258,15 +259,11 @@ async def _exchange(function: _Function, session: Session, play: Play) -> tuple[
 # Plays by chance.
 
 _ENDINGS = (Ending.SILENCE,) * 4 + (Ending.EXIT,) * 2 + (Ending.FLOOD,)
-_LONGEST_INSERT = 20
-_DIGITS = b"0123456789"
 
 
 def play_by_chance(chance: random.Random, subject: Subject) -> Play:
     """Return a play: an answer of the subject's, or what is left of one, cut anywhere, whenever, ended however."""
-    data = chance.choice(subject.answers)
-    for _ in range(chance.choice((0, 1, 1, 2, 3, 6))):
-        data = _spoil(chance, data, subject)
+    data = spoiled(chance, subject.answers, subject.words)
     early = b""
     if chance.random() < 0.1:
         at = chance.randint(0, len(data))
@@ -277,52 +274,9 @@ def play_by_chance(chance: random.Random, subject: Subject) -> Play:
     return Play(
         early=early,
         early_after=chance.choice((-1, 0, 20, 150, 10_000)),
-        parts=_cut(chance, data),
+        parts=cut(chance, data),
         ending=chance.choice(_ENDINGS),
         exit_code=chance.choice((0, 0, 0, 1)),
         deaf=chance.random() < 0.02,
         body=body,
     )
-
-
-def _cut(chance: random.Random, data: bytes) -> list[bytes]:
-    """Return `data` in parts, mostly few, now and then each byte by itself."""
-    how = chance.random()
-    if how < 0.4:
-        return [data]
-    if how < 0.5 and len(data) < 400:
-        return [data[at : at + 1] for at in range(len(data))]
-    at = sorted(chance.randint(0, len(data)) for _ in range(chance.randint(1, 3)))
-    return [data[start:end] for start, end in zip([0, *at], [*at, len(data)], strict=True)]
-
-
-def _spoil(chance: random.Random, data: bytes, subject: Subject) -> bytes:
-    """Return `data` as one fault leaves it."""
-    at = chance.randint(0, len(data))
-    to = min(len(data), at + chance.choice((1, 1, 2, 5, 20, len(data))))
-    match chance.randrange(10):
-        case 0:
-            return data[:at] + bytes([chance.randrange(256)]) + data[at + 1 :]
-        case 1:
-            return data[:at] + data[to:]
-        case 2:
-            return data[:at]
-        case 3:
-            return data[:to] + data[at:]
-        case 4:
-            return data + chance.choice(subject.answers)
-        case 5 | 6:
-            return data[:at] + chance.choice(subject.words) * chance.choice((1, 1, 1, 2, 150)) + data[at:]
-        case 7:
-            return (
-                data[:at] + bytes(chance.randrange(256) for _ in range(chance.randint(1, _LONGEST_INSERT))) + data[at:]
-            )
-        case 8:
-            other = chance.choice(subject.answers)
-            return data[:at] + other[chance.randint(0, len(other)) :]
-        case _:
-            digits = [index for index, byte in enumerate(data) if byte in _DIGITS]
-            if not digits:
-                return data
-            index = chance.choice(digits)
-            return data[:index] + chance.choice((b"0", b"1", b"9", b"-1", b"99999999999")) + data[index + 1 :]

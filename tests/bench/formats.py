@@ -1,4 +1,4 @@
-"""Calls per second by the formats over standard streams, over those by http-stream: the same trivial work, warm."""
+"""Calls per second by other formats, over those by http-stream: the same trivial work, warm."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from tests.bench.processes import processor_seconds
 from tests.bench.stage import TRIVIAL, Stage
 
 LEAST_RATE: Final = at_least(0.7)
-STREAMS: Final[Mapping[str, Target | None]] = {"json": LEAST_RATE, "http": None}
-"""The formats over streams, and what they must reach."""
+OTHERS: Final[Mapping[str, Target | None]] = {"json": LEAST_RATE, "http": None, "webserver": None}
+"""The other formats, and what they must reach."""
 HTTP_STREAM: Final = "http-stream"
-_FUNCTIONS: Final = {HTTP_STREAM: TRIVIAL, **{name: f"{TRIVIAL}_{name}" for name in STREAMS}}
+_FUNCTIONS: Final = {HTTP_STREAM: TRIVIAL, **{name: f"{TRIVIAL}_{name}" for name in OTHERS}}
 _LEARNING_SECONDS: Final = 3.0
 
 Round = Mapping[str, Measured]
@@ -29,8 +29,8 @@ def measure(stage: Stage) -> list[Figure]:
     figures = []
     for callers in (MANY, 1):
         rounds = _run_rounds(stage, callers)
-        figures += [rate_figure(rounds, name, callers, target) for name, target in STREAMS.items()]
-        figures += [processor_figure(rounds, name, callers) for name in STREAMS]
+        figures += [rate_figure(rounds, name, callers, target) for name, target in OTHERS.items()]
+        figures += [processor_figure(rounds, name, callers) for name in OTHERS]
     return figures
 
 

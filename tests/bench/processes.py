@@ -20,7 +20,7 @@ from fnd.cli.client import Daemon as ControlClient
 from tests.bench.load import FunctionSocket, Port
 
 APP: Final = "bench"
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 120.0
 _STOP_SECONDS: Final = 15.0
 _LOOK_AGAIN: Final = 0.0002
 FND: Final = Path(sys.executable).with_name("fnd")

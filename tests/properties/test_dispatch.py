@@ -35,8 +35,9 @@ from fnd.dispatch.keep_alive import ENOUGH
 
 MEMORY = 1000
 _ENDED = (SlotState.STOPPING, SlotState.STOPPED)
-_LIVE = (SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY)
-_MOVING = (SlotState.LAUNCHING, SlotState.BUSY, SlotState.STOPPING)
+_LIVE = (SlotState.LAUNCHING, SlotState.IDLE, SlotState.BUSY, SlotState.LEAVING)
+_SERVING = (SlotState.BUSY, SlotState.LEAVING)
+_MOVING = (SlotState.LAUNCHING, *_SERVING, SlotState.STOPPING)
 
 
 @attrs.define(eq=False, repr=False)
@@ -46,7 +47,9 @@ class ModelPool:
     pool: Pool
     line: list[int] = attrs.field(factory=list)
     idle: list[Slot] = attrs.field(factory=list)
-    busy: dict[Slot, int] = attrs.field(factory=dict)
+    busy: dict[Slot, list[int]] = attrs.field(factory=dict)
+    open: list[Slot] = attrs.field(factory=list)
+    leaving: dict[Slot, list[int]] = attrs.field(factory=dict)
     launching: list[Slot] = attrs.field(factory=list)
     stopping: list[Slot] = attrs.field(factory=list)
     needy_since: int | None = None
@@ -57,27 +60,50 @@ class ModelPool:
 
     @property
     def slots(self) -> list[Slot]:
-        return [*self.idle, *self.busy, *self.launching, *self.stopping]
+        return [*self.idle, *self.busy, *self.leaving, *self.launching, *self.stopping]
 
     @property
     def live(self) -> int:
         return len(self.idle) + len(self.busy) + len(self.launching)
 
-    def take_out(self, slot: Slot) -> None:
-        """Remove the slot from wherever it is."""
-        for place in (self.idle, self.launching, self.stopping):
+    @property
+    def at_most(self) -> bool:
+        """Whether it has as many containers as it may, those counted that only finish their calls."""
+        most = self.pool.settings.max_containers
+        return most is not None and self.live + len(self.leaving) >= most
+
+    def take_out(self, slot: Slot) -> list[int]:
+        """Remove the slot from wherever it is; return the calls that it had."""
+        for place in (self.idle, self.open, self.launching, self.stopping):
             if slot in place:
                 place.remove(slot)
-        self.busy.pop(slot, None)
+        return self.busy.pop(slot, None) or self.leaving.pop(slot, None) or []
+
+    def give(self, slot: Slot, call: int) -> None:
+        """The slot runs this call, too."""
+        calls = self.busy.get(slot)
+        if calls is None:
+            self.take_out(slot)
+            calls = self.busy[slot] = []
+        calls.append(call)
+        assert len(calls) <= self.pool.settings.concurrency, "a container has too many calls"
+        if len(calls) == self.pool.settings.concurrency:
+            if slot in self.open:
+                self.open.remove(slot)
+        elif slot not in self.open:
+            self.open.append(slot)
 
 
 class DispatchMachine(RuleBasedStateMachine):
     """Every rule is one event, whose actions are then checked against the model and done to it."""
 
     @initialize(
-        max_waiting=st.sampled_from([3, 1000]), max_pools=st.sampled_from([2, 1000]), cores=st.sampled_from([1, 2])
+        max_waiting=st.sampled_from([3, 1000]),
+        max_pools=st.sampled_from([2, 1000]),
+        cores=st.sampled_from([1, 2]),
+        concurrency=st.sampled_from([1, 2, 3]),
     )
-    def start(self, max_waiting: int, max_pools: int, cores: int) -> None:
+    def start(self, max_waiting: int, max_pools: int, cores: int, concurrency: int) -> None:
         self.limits = Limits(memory=MEMORY, cores=cores, max_pools=max_pools, max_waiting=max_waiting)
         self.dispatch = Dispatch(self.limits)
         self.models: dict[Pool, ModelPool] = {}
@@ -86,13 +112,13 @@ class DispatchMachine(RuleBasedStateMachine):
         self.numbers = itertools.count()
         self.over: set[int] = set()
         """Calls that were given a container or rejected."""
-        self.orphans: dict[Slot, int] = {}
-        """Containers that ended under their call, which was not reported finished yet."""
+        self.orphans: dict[Slot, list[int]] = {}
+        """Containers that ended under calls which were not reported finished yet."""
         self.states: dict[Slot, SlotState] = {}
         self.ending = False
         """Whether the present event may stop idle containers in any order."""
         self.new_pool(PoolSettings(memory=100, idle_timeout=10.0))
-        self.new_pool(PoolSettings(memory=300, idle_timeout=10.0))
+        self.new_pool(PoolSettings(memory=300, idle_timeout=10.0, concurrency=concurrency))
 
     # What the model makes of an event and its actions.
 
@@ -136,8 +162,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 if other.needy_since is not None and other.line and not (other.live or other.pool.promised):
                     assert model.needy_since is not None, "a pool in need for longer was passed over"
                     assert model.needy_since <= other.needy_since, "a pool in need for longer was passed over"
-        most = model.pool.settings.max_containers
-        assert most is None or model.live < most
+        assert not model.at_most
         if not model.line and model.live >= model.pool.settings.min_warm:
             assert not model.live, "more than one container was launched for a call that is only expected"
             assert model.pool.habits is not None, "nobody needs what was launched"
@@ -156,15 +181,15 @@ class DispatchMachine(RuleBasedStateMachine):
     def assigned(self, model: ModelPool, call: int, slot: Slot) -> None:
         assert call not in self.over, "a call was served twice"
         assert model.line[0] == call, "a call was served before an earlier one"
-        assert slot not in model.busy, "a container has two calls"
         assert slot not in model.stopping, "a container that ends was given a call"
+        assert slot not in model.leaving, "a container that is to take no more calls was given one"
         model.line.pop(0)
         self.over.add(call)
-        model.take_out(slot)
-        model.busy[slot] = call
+        model.give(slot, call)
 
     def stop_asked(self, model: ModelPool, slot: Slot) -> None:
         assert slot not in model.busy, "a container was stopped under its call"
+        assert slot not in model.leaving, "a container was stopped under its call"
         assert slot not in model.stopping, "a container was stopped twice"
         if slot in model.idle and not self.ending:
             assert model.idle[0] is slot, "not the longest idle container was evicted"
@@ -183,7 +208,8 @@ class DispatchMachine(RuleBasedStateMachine):
                     assert not model.busy
 
     def note_need(self, model: ModelPool) -> None:
-        needy = bool(model.line) and not model.live and not model.pool.failures.backing_off(self.now)
+        waits_for_itself = model.pool.failures.backing_off(self.now) or model.at_most
+        needy = bool(model.line) and not model.live and not waits_for_itself
         if not needy:
             model.needy_since = None
         elif model.needy_since is None and self.dispatch.next_tick > self.now:
@@ -208,9 +234,17 @@ class DispatchMachine(RuleBasedStateMachine):
         most=st.sampled_from([None, None, 1, 3]),
         keep_alive=st.sampled_from(KeepAlive),
         cpu=st.sampled_from([0, 0, 400, 1000, 2001]),
+        concurrency=st.sampled_from([1, 1, 2, 3]),
     )
     def add_pool(
-        self, memory: int, hot: bool, min_warm: int, most: int | None, keep_alive: KeepAlive, cpu: int
+        self,
+        memory: int,
+        hot: bool,
+        min_warm: int,
+        most: int | None,
+        keep_alive: KeepAlive,
+        cpu: int,
+        concurrency: int,
     ) -> None:
         self.new_pool(
             PoolSettings(
@@ -221,6 +255,7 @@ class DispatchMachine(RuleBasedStateMachine):
                 min_warm=min_warm,
                 max_containers=most,
                 keep_alive=keep_alive,
+                concurrency=concurrency if hot else 1,
             )
         )
 
@@ -243,7 +278,7 @@ class DispatchMachine(RuleBasedStateMachine):
 
     # Events about calls.
 
-    @rule(data=st.data(), number=st.sampled_from([1, 1, 2, 5]))
+    @rule(data=st.data(), number=st.sampled_from([1, 1, 2, 5, 20]))
     def arrive(self, data: st.DataObject, number: int) -> None:
         model = data.draw(st.sampled_from(list(self.models.values())))
         for call in itertools.islice(self.numbers, number):
@@ -256,11 +291,11 @@ class DispatchMachine(RuleBasedStateMachine):
 
     def arrive_one(self, model: ModelPool, call: int) -> None:
         def event() -> None:
-            if model.idle:
-                top = model.idle.pop()
+            if model.open or model.idle:
+                top = model.open[-1] if model.open else model.idle[-1]
                 slot = self.dispatch.arrive(model.pool, call, self.now)
-                assert slot is top, "the last idle container was not taken first"
-                model.busy[top] = call
+                assert slot is top, "not the last one with room, or else the last idle one, was taken first"
+                model.give(top, call)
                 self.over.add(call)
                 assert not self.dispatch.actions
                 return
@@ -309,7 +344,7 @@ class DispatchMachine(RuleBasedStateMachine):
         match slot.state:
             case SlotState.LAUNCHING:
                 self.ready_one(slot)
-            case SlotState.BUSY:
+            case SlotState.BUSY | SlotState.LEAVING:
                 self.finish_one(slot, True)
             case SlotState.STOPPING:
                 self.stopped_one(slot)
@@ -325,20 +360,43 @@ class DispatchMachine(RuleBasedStateMachine):
         self.happen(lambda: self.dispatch.ready(slot, self.now))
         assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
 
-    @precondition(lambda self: self.all_slots(SlotState.BUSY))
-    @rule(data=st.data())
-    def finish_not_reusable(self, data: st.DataObject) -> None:
-        self.finish_one(self.some(data, self.all_slots(SlotState.BUSY)), False)
+    @precondition(lambda self: self.all_slots(*_SERVING))
+    @rule(data=st.data(), reusable=st.booleans())
+    def finish_any(self, data: st.DataObject, reusable: bool) -> None:
+        slot = self.some(data, self.all_slots(*_SERVING))
+        self.finish_one(slot, reusable, data.draw(st.sampled_from(list(slot.in_hand))))
 
-    def finish_one(self, slot: Slot, reusable: bool) -> None:
+    def finish_one(self, slot: Slot, reusable: bool, call: int | None = None) -> None:
+        """One of its calls, the first unless told otherwise, is over."""
         model = self.models[slot.pool]
-        del model.busy[slot]
+        leaves = slot in model.leaving
+        calls = model.leaving[slot] if leaves else model.busy[slot]
+        over = calls[0] if call is None else call
+        calls.remove(over)
         serves_on = reusable and model.pool.settings.hot
-        if serves_on and not model.line and not model.pool.ending:
-            model.idle.append(slot)
-        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now))
-        assert (slot in model.busy) + (slot in model.idle) + (slot in model.stopping) == 1, "a container was lost"
+        if not serves_on or not calls:
+            model.take_out(slot)
+            if calls:
+                self.orphans[slot] = calls
+            elif serves_on and not leaves and not model.line and not model.pool.ending:
+                model.idle.append(slot)
+        elif not leaves and not model.line and slot not in model.open:
+            model.open.append(slot)
+
+        def event() -> None:
+            self.dispatch.finished(slot, reusable, self.now, over)
+            if slot.state is SlotState.LEAVING and not leaves:
+                rivals = [
+                    other for other in self.models.values() if other is not model and other.pool.claim is not None
+                ]
+                assert rivals or model.pool.meter.climb.retreat, "a container is given up for nobody"
+                model.leaving[slot] = model.take_out(slot)
+
+        self.happen(event)
+        places = (model.busy, model.leaving, model.idle, model.stopping)
+        assert sum(slot in place for place in places) == 1, "a container was lost"
         assert serves_on or slot in model.stopping, "a container was used again that must not be"
+        assert not leaves or slot in model.leaving or slot in model.stopping, "a container came back that was to leave"
 
     def stopped_one(self, slot: Slot) -> None:
         self.models[slot.pool].stopping.remove(slot)
@@ -369,9 +427,8 @@ class DispatchMachine(RuleBasedStateMachine):
     def end(self, slot: Slot, event: Callable[[], None]) -> None:
         """The slot's container ends without being asked to."""
         model = self.models[slot.pool]
-        if slot in model.busy:
-            self.orphans[slot] = model.busy[slot]
-        model.take_out(slot)
+        if calls := model.take_out(slot):
+            self.orphans[slot] = calls
         model.stopping.append(slot)
         self.happen(event)
 
@@ -379,9 +436,14 @@ class DispatchMachine(RuleBasedStateMachine):
     @rule(data=st.data(), reusable=st.booleans())
     def finish_after_exit(self, data: st.DataObject, reusable: bool) -> None:
         slot = self.some(data, list(self.orphans))
-        assert slot.call == self.orphans.pop(slot)
-        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now))
-        assert slot.call is None
+        calls = self.orphans[slot]
+        assert list(slot.in_hand) == calls
+        call = data.draw(st.sampled_from(calls))
+        self.happen(lambda: self.dispatch.finished(slot, reusable, self.now, call))
+        calls.remove(call)
+        assert list(slot.in_hand) == calls
+        if not calls:
+            del self.orphans[slot]
 
     @precondition(lambda self: any(state in _ENDED for state in self.states.values()))
     @rule(data=st.data(), event=st.sampled_from(["ready", "failed", "exited", "stopped", "expire"]))
@@ -433,7 +495,7 @@ class DispatchMachine(RuleBasedStateMachine):
         for _ in range(ENOUGH + 1):
             self.arrive_one(model, next(self.numbers))
             for _ in range(2):
-                for slot in [*model.launching, *model.busy, *model.stopping]:
+                for slot in [*model.launching, *model.busy, *model.leaving, *model.stopping]:
                     self.proceed_one(slot)
             self.time_passes(gap)
             self.idle_containers_expire(0.0)
@@ -478,6 +540,7 @@ class DispatchMachine(RuleBasedStateMachine):
             assert resource.limit == of(self.limits)
             assert resource.reserved == sum(of(slot.pool) for slot in slots)
             assert resource.stopping == sum(stopping)
+            assert resource.leaving == sum(of(slot.pool) for slot in slots if slot.state is SlotState.LEAVING)
             assert resource.promised == sum(of(pool) * pool.promised for pool in self.models)
             assert 0 <= resource.reserved <= resource.limit
             assert resource.reserved - resource.stopping + resource.promised <= resource.limit, "promised too much"
@@ -490,17 +553,26 @@ class DispatchMachine(RuleBasedStateMachine):
             assert all(slot.state is SlotState.IDLE for slot in model.idle)
             assert all(slot.state is SlotState.LAUNCHING for slot in model.launching)
             assert all(slot.state is SlotState.STOPPING for slot in model.stopping)
-            assert all(slot.state is SlotState.BUSY and slot.call == call for slot, call in model.busy.items())
-            assert (pool.idle.length, pool.busy, pool.launching) == (
-                len(model.idle), len(model.busy), len(model.launching),
+            for state, serving in ((SlotState.BUSY, model.busy), (SlotState.LEAVING, model.leaving)):
+                assert all(slot.state is state and list(slot.in_hand) == calls for slot, calls in serving.items())
+                assert all(0 < len(calls) <= pool.settings.concurrency for calls in serving.values())
+            assert (pool.idle.length, pool.busy, pool.leaving, pool.launching) == (
+                len(model.idle), len(model.busy), len(model.leaving), len(model.launching),
             )  # fmt: skip
+            assert list(pool.open) == model.open
+            assert set(model.open) == {
+                slot for slot, calls in model.busy.items() if len(calls) < pool.settings.concurrency
+            }
             assert pool.line.length == len(model.line)
-            assert abs(pool.meter.began - sum(slot.since for slot in model.busy)) < 1e-6, "ages are wrong"
+            began = [slot.got_by(call) for slot, calls in model.busy.items() for call in calls]
+            assert pool.settings.concurrency == 1 or pool.running == len(began)
+            assert abs(pool.meter.began - sum(began)) < 1e-6, "ages are wrong"
 
     @invariant()
     def nobody_waits_for_what_is_there(self) -> None:
         for model in self.models.values():
             assert not (model.line and model.idle), "a call waits while a container of its pool is idle"
+            assert not (model.line and model.open), "a call waits while a container of its pool has room"
 
     @invariant()
     def pools_are_held_while_they_have_anything(self) -> None:
@@ -533,7 +605,8 @@ class DispatchMachine(RuleBasedStateMachine):
         for pool, model in self.models.items():
             if model.line and not model.live:
                 backing_off = pool.failures.backing_off(self.now) and self.dispatch.next_tick <= pool.failures.retry_at
-                assert backing_off or pool.promised or pool.claim is not None, "a pool was forgotten in its need"
+                own = backing_off or model.at_most
+                assert own or pool.promised or pool.claim is not None, "a pool was forgotten in its need"
                 if pool.claim is not None:
                     assert limit.in_flight or self.dispatch.capacity.memory.reserved, "it waits for nothing"
 
@@ -558,10 +631,13 @@ class DispatchMachine(RuleBasedStateMachine):
             return
         self.let_everything_run()
         self.happen(lambda: self.dispatch.drain(self.now), ends=True)
-        for slot in self.all_slots(SlotState.BUSY):
-            self.finish_one(slot, True)
-        for slot in list(self.orphans):
-            self.dispatch.finished(slot, False, self.now)
+        for slot in self.all_slots(*_SERVING):
+            for _ in list(slot.in_hand):
+                self.finish_one(slot, True)
+        for slot, calls in self.orphans.items():
+            for call in calls:
+                self.dispatch.finished(slot, False, self.now, call)
+            assert not slot.in_hand
         assert {slot.state for model in self.models.values() for slot in model.slots} <= {SlotState.STOPPING}
         for slot in self.all_slots(SlotState.STOPPING):
             self.stopped_one(slot)
@@ -579,9 +655,10 @@ class DispatchMachine(RuleBasedStateMachine):
                 self.now += 0.05
                 if slot.state is SlotState.LAUNCHING:
                     self.ready_one(slot)
-            for slot in self.all_slots(SlotState.BUSY):
-                self.now += 0.05
-                self.finish_one(slot, True)
+            for slot in self.all_slots(*_SERVING):
+                for call in list(slot.in_hand):
+                    self.now += 0.05
+                    self.finish_one(slot, True, call)
             self.now += 0.05
             if self.dispatch.next_tick <= self.now or not self.all_slots(*SlotState):
                 self.tick()

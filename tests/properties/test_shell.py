@@ -49,15 +49,14 @@ class Invariants(trio.abc.Instrument):
         assert len(self._on.driver.containers) <= len(slots)
         self.most_containers = max(self.most_containers, len(slots))
         for pool in (*dispatch.pools.values(), *dispatch.retired):
-            assert not (pool.line.length and pool.idle.length)
-        calls = Counter(slot.call for slot in slots if slot.call is not None)
+            assert not (pool.line.length and (pool.idle.length or pool.open.length))
+        calls = Counter(call for slot in slots for call in slot.in_hand)
         assert all(count == 1 for count in calls.values())
         for slot in slots:
+            assert len(slot.in_hand) <= slot.pool.concurrency
             if slot.state is SlotState.IDLE:
-                assert slot.container.call is None
+                assert not slot.in_hand
                 assert slot.container.ready
-            elif slot.container.call is not None:
-                assert slot.container.call is slot.call
 
 
 async def scenario() -> None:
@@ -70,10 +69,13 @@ async def scenario() -> None:
 
         good = version("mock://good?start=1&run=1&stop=0.5", id="good", memory=100)
         bad = version("mock://bad?start=0.5&fail_starts=1&die_at_call=2&chunks=1&run=0.1", id="bad", memory=200)
+        pair = version("mock://pair?start=1&run=2&chunks=1&die_at_call=6", id="pair", memory=100, concurrency=2)
         never = version("mock://never?start=9", id="never", memory=100, timeout=2)
         for _ in range(3):
             nursery.start_soon(call, good)
             nursery.start_soon(call, bad)
+            nursery.start_soon(call, pair)
+        nursery.start_soon(call, pair, 2.5)
         nursery.start_soon(call, never)
         nursery.start_soon(call, good, 1.5)
         await trio.sleep(4)
@@ -121,6 +123,7 @@ class Plan:
 
     image: str
     memory: int
+    concurrency: int
 
 
 images = st.builds(
@@ -136,7 +139,9 @@ images = st.builds(
     st.sampled_from([0, 0, 2]),
     st.sampled_from([0, 0.2, 2]),
 )
-functions = st.lists(st.builds(Plan, images, st.sampled_from([50, 100, 200])), min_size=1, max_size=3)
+functions = st.lists(
+    st.builds(Plan, images, st.sampled_from([50, 100, 200]), st.sampled_from([1, 1, 2, 4])), min_size=1, max_size=3
+)
 steps = st.lists(
     st.one_of(
         st.tuples(st.just("call"), st.integers(0, 2), st.sampled_from([0, 0.1, 1, 5, LONG])),
@@ -158,7 +163,7 @@ def test_under_any_interleaving_the_invariants_hold_and_everybody_is_answered(
             invariants = Invariants(on)
             trio.lowlevel.add_instrument(invariants)
             fns = [
-                version(plan.image, id=f"f{number}", memory=plan.memory, timeout=20)
+                version(plan.image, id=f"f{number}", memory=plan.memory, timeout=20, concurrency=plan.concurrency)
                 for number, plan in enumerate(plans)
             ]
 

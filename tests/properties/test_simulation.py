@@ -10,12 +10,13 @@ from fnd.dispatch import Limits, PoolSettings
 from fnd.simulation.virtual_shell import Behaviour, VirtualCall, VirtualFunction, VirtualShell
 
 pools = st.builds(
-    PoolSettings,
+    lambda hot, concurrency, **settings: PoolSettings(hot=hot, concurrency=concurrency if hot else 1, **settings),
     memory=st.sampled_from([50, 100, 250]),
     idle_timeout=st.sampled_from([0.1, 1.0, 10.0]),
     hot=st.booleans(),
     min_warm=st.sampled_from([0, 0, 1]),
     max_containers=st.sampled_from([None, None, 1, 3]),
+    concurrency=st.sampled_from([1, 1, 2, 4]),
 )
 durations = st.sampled_from([0.001, 0.05, 0.5, 3.0])
 behaviours = st.builds(

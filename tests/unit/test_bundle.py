@@ -67,10 +67,10 @@ def test_fields_left_out_have_their_defaults() -> None:
 
 
 def test_how_many_containers_there_are_may_be_none_or_not_said() -> None:
-    said = parse_function_file(b"name: a\nmin_warm: 0\nmax_containers: 4\ncpu: 1500", "f")
-    assert (said.min_warm, said.max_containers, said.cpu) == (0, 4, 1500)
+    said = parse_function_file(b"name: a\nmin_warm: 0\nmax_containers: 4\ncpu: 1500\nconcurrency: 16", "f")
+    assert (said.min_warm, said.max_containers, said.cpu, said.concurrency) == (0, 4, 1500, 16)
     left_out = parse_function_file(b"name: a\nmin_warm:", "f")
-    assert (left_out.min_warm, left_out.max_containers, left_out.cpu) == (None, None, None)
+    assert left_out.min_warm is left_out.max_containers is left_out.cpu is left_out.concurrency is None
 
 
 def test_a_field_with_nothing_behind_it_is_a_field_left_out() -> None:
@@ -126,6 +126,7 @@ def test_network_must_be_asked_for() -> None:
         ("name: a\nmemory: 128m", "memory must be a whole number of MiB"),
         ("name: a\ntimeout: 301", "timeout must be a whole number of seconds from 0 to 300, not '301'"),
         ("name: a\ntimeout: 1.5", "timeout must be a whole number"),
+        ("name: a\nconcurrency: 0", "concurrency must be a whole number of calls from 1 to 1000, not '0'"),
         ("name: a\nmin_warm: -1", "min_warm must be a whole number of containers from 0 to 10000"),
         ("name: a\nidle_timeout: -1", "idle_timeout must be a whole number of seconds from 0 to 3600"),
         ("name: a\nschema_version: x", "schema_version must be a whole number from"),

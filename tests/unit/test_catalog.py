@@ -92,6 +92,7 @@ def test_an_apps_bare_url_is_its_source_slash(catalog: Catalog) -> None:
         {"min_warm": 1},
         {"max_containers": 1},
         {"cpu": 1},
+        {"concurrency": 2},
         {"format": "json"},
         {"name": "renamed"},
         {"config": {"B": "other"}},

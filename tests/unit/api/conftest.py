@@ -61,7 +61,9 @@ class FakeAgent:
         return self.in_flight
 
     def statistics(self) -> AgentStatistics:
-        container = ContainerStatistics(id="C1", state="idle", age=3.0, in_state=1.0, calls=7, pid=42, call_id="")
+        container = ContainerStatistics(
+            id="C1", state="idle", age=3.0, in_state=1.0, calls=7, pid=42, running=0, call_id=""
+        )
         pool = PoolStatistics(
             app_id="A1",
             app_name="demo",

@@ -151,6 +151,7 @@ async def test_pools_have_every_container_with_its_state_and_ages(client: httpx.
         "in_state": 1.0,
         "calls": 7,
         "pid": 42,
+        "running": 0,
         "call_id": "",
     }
 

@@ -32,7 +32,7 @@ POOL = PoolStatistics(
     mean_run=0.1,
     mean_start=0.2,
     containers=tuple(
-        ContainerStatistics(id=str(number), state=state, age=1, in_state=1, calls=1, pid=None, call_id="")
+        ContainerStatistics(id=str(number), state=state, age=1, in_state=1, calls=1, pid=None, running=0, call_id="")
         for number, state in enumerate(("idle", "idle", "busy"))
     ),
 )

@@ -40,7 +40,7 @@ async def test_what_is_created_is_answered_whole_and_read_back_the_same(manageme
     }
     assert set(fn) == {
         *("id", "name", "app_id", "image", "format", "memory", "timeout", "idle_timeout"),
-        *("cpu", "min_warm", "max_containers"),
+        *("cpu", "min_warm", "max_containers", "concurrency"),
         *("config", "annotations", "shape", "created_at", "updated_at"),
     }
     assert set(trigger) == {

@@ -26,7 +26,7 @@ from fnd.api.validation import (
 from fnd.errors import APIError, BadRequest, Conflict
 from fnd.model import App, Fn, Trigger
 
-FORMATS = ("http-stream", "json")
+FORMATS = {"http-stream": 1, "json": 1, "web": 1000, "pair": 2}
 CREATED = datetime(2025, 1, 1, tzinfo=UTC)
 NOW = datetime(2025, 2, 2, tzinfo=UTC)
 APP = App(id="A", name="app", created_at=CREATED, updated_at=CREATED)
@@ -112,7 +112,19 @@ FN_REFUSALS: list[tuple[Fields, str]] = [
     ({"max_containers": -1}, "max_containers value is out of range, must be between 0 and 10000"),
     ({"max_containers": 10_001}, "max_containers value is out of range, must be between 0 and 10000"),
     ({"min_warm": 3, "max_containers": 2}, "min_warm must not be more than max_containers"),
-    ({"format": "smoke"}, "format 'smoke' is not one of those that fnd speaks here: http-stream, json"),
+    ({"format": "smoke"}, "format 'smoke' is not one of those that fnd speaks here: http-stream, json, pair, web"),
+    ({"concurrency": -1}, "concurrency value is out of range, must be between 1 and 1000"),
+    ({"concurrency": 1001}, "concurrency value is out of range, must be between 1 and 1000"),
+    (
+        {"concurrency": 2},
+        "concurrency 2 is too much for the format 'http-stream', whose containers serve one call at once; formats here "
+        "that can: pair, web",
+    ),
+    (
+        {"format": "pair", "concurrency": 3},
+        "concurrency 3 is too much for the format 'pair', whose containers serve 2 calls at once; formats here that "
+        "can: web",
+    ),
     ({"shape": "\x7f"}, "shape must not contain control characters"),
     *ANNOTATIONS,
     *CONFIG,
@@ -275,6 +287,7 @@ def test_an_apps_patch_changes_what_it_has(fields: Fields, changes: Fields) -> N
         ({"idle_timeout": 3600}, {"idle_timeout": 3600}),
         ({"min_warm": 2, "max_containers": 2}, {"min_warm": 2, "max_containers": 2}),
         ({"cpu": 250}, {"cpu": 250}),
+        ({"format": "web", "concurrency": 16}, {"format": "web", "concurrency": 16}),
         ({"config": {"A": "1"}}, {"config": {"A": "1"}}),
         ({"annotations": {"a": [1]}}, {"annotations": {"a": [1]}}),
         ({"shape": "S"}, {"shape": "S"}),
@@ -290,6 +303,15 @@ def test_a_fns_patch_changes_what_it_has(fields: Fields, changes: Fields) -> Non
 )
 def test_a_triggers_patch_changes_what_it_has(fields: Fields) -> None:
     assert changed_trigger(TRIGGER, TriggerBody(**fields), NOW) == attrs.evolve(TRIGGER, updated_at=NOW, **fields)
+
+
+def test_how_many_calls_at_once_are_checked_when_they_or_the_format_change() -> None:
+    fn = attrs.evolve(FN, format="web", concurrency=16)
+    with pytest.raises(BadRequest, match="too much for the format 'json'"):
+        changed_fn(fn, FnBody(format="json"), FORMATS, NOW)
+    assert changed_fn(fn, FnBody(format="json", concurrency=1), FORMATS, NOW).concurrency == 1
+    assert changed_fn(fn, FnBody(memory=64), {}, NOW).memory == 64, "though its codec is not there"
+    assert changed_fn(fn, FnBody(concurrency=0), FORMATS, NOW) is fn
 
 
 def test_how_many_containers_a_fn_has_can_be_set_back_to_nothing() -> None:

@@ -99,7 +99,7 @@ def test_a_function_is_created_as_it_was_described(fnd: Fnd, daemon: ScriptedDae
     fnd(
         "fns", "create", "demo", "hello", "process:///srv/hello", "--memory", "64", "--timeout", "5",
         "--idle-timeout", "9", "--min-warm", "0", "--max-containers", "3", "--cpu", "250", "--format", "http-stream",
-        "-c", "A=b",
+        "--concurrency", "16", "-c", "A=b",
     )  # fmt: skip
     assert daemon.last("POST").json == {
         "app_id": app["id"],
@@ -111,6 +111,7 @@ def test_a_function_is_created_as_it_was_described(fnd: Fnd, daemon: ScriptedDae
         "min_warm": 0,
         "max_containers": 3,
         "cpu": 250,
+        "concurrency": 16,
         "format": "http-stream",
         "config": {"A": "b"},
     }

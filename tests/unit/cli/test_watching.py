@@ -38,6 +38,7 @@ POOLS = {
                     "in_state": 0.5,
                     "calls": calls,
                     "pid": 42,
+                    "running": 0,
                     "call_id": "",
                 }
             ],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fnd.dispatch import Limits, Reject, RejectReason, WaitReason
+from fnd.dispatch.launches import LaunchLimit
 from fnd.simulation.virtual_shell import Behaviour, VirtualShell
 from tests.unit.dispatch.conftest import Bench, add_function
 
@@ -242,6 +243,15 @@ def test_launches_that_time_out_in_a_crowd_lower_the_limit_too() -> None:
     for slot in bench.launches():
         bench.dispatch.launch_failed(slot, "not ready in time", bench.now + 5.0)
     assert bench.dispatch.capacity.launch_limit.limit == pytest.approx(0.7 * before), "once for the whole crowd"
+
+
+def test_the_limit_never_falls_below_two_launches_a_core() -> None:
+    limit = LaunchLimit(cores=3)
+    limit.in_flight = 12
+    limit.measured(0.1, 0.0, launched_at=0.0, now=0.1)
+    for moment in range(1, 20):
+        limit.failed(5.0, 0.0, launched_at=moment, now=moment)
+    assert limit.limit == 6.0
 
 
 def test_a_launch_that_is_slow_by_itself_does_not_lower_the_limit() -> None:

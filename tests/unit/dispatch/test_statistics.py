@@ -22,7 +22,7 @@ def test_a_snapshot_shows_every_pool_and_container(bench: Bench) -> None:
     assert (shown.mean_run, shown.mean_start) == (None, 0.5)
     assert shown.slots == (
         SlotSnapshot(
-            state=SlotState.BUSY, age=2.0, in_state=1.5, calls=1, call="running", container="container"
+            state=SlotState.BUSY, age=2.0, in_state=1.5, calls=1, running=1, container="container"
         ),
     )  # fmt: skip
 

@@ -467,6 +467,18 @@ async def test_a_call_finds_its_container_whether_it_is_paused_or_being_paused(
         assert container.state == "paused"
 
 
+async def test_no_container_is_paused_while_others_wait_for_their_launch(autojump_clock: MockClock) -> None:
+    fns = [version(f"mock://f{number}?start=4", id=f"fn{number}", idle_timeout=100) for number in range(11)]
+    async with stage(memory=10_000, cores=1, pause=3) as on, trio.open_nursery() as nursery:
+        await on.call(fns[0])
+        for fn in fns[1:]:  # four at once
+            nursery.start_soon(on.call, fn)
+        await trio.sleep(7)
+        assert [one.paused for one in on.driver.containers] == [False] * len(on.driver.containers)
+        await trio.sleep(20)
+        assert [one.paused for one in on.driver.containers] == [True] * len(fns)
+
+
 async def test_a_call_cancelled_anywhere_while_its_container_runs_on_costs_the_next_call_nothing(
     autojump_clock: MockClock,
 ) -> None:
@@ -573,3 +585,111 @@ async def test_what_a_function_says_of_its_failed_start_reaches_each_caller(
         with pytest.raises(errors.ContainerFailed, match="no module") as caught:
             await on.call(fn)
         assert caught.value.payload == b"{}"
+
+
+# Containers that serve several calls at once.
+
+
+async def test_as_many_calls_share_a_container_as_its_fn_says(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=2", concurrency=3)
+    begun = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(on.call, fn)
+        await trio.sleep(2)
+        (pool,) = on.agent.statistics().pools
+        (container,) = pool.containers
+        assert (container.state, container.running, container.calls) == ("busy", 3, 3)
+        assert len(list(on.agent.calls())) == 3
+    assert trio.current_time() - begun == pytest.approx(3.0)
+    assert on.driver.started.total() == 1
+
+
+async def test_all_calls_that_fill_a_new_container_are_cold(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?start=1&run=1", concurrency=2)
+    calls = [on.arrive(fn) for _ in range(3)]
+    async with trio.open_nursery() as nursery:
+        for call in calls:
+            nursery.start_soon(partial(on.call, fn, call=call))
+    calls.sort(key=lambda call: call.taken_at)
+    assert [call.cold for call in calls] == [True, True, False]
+    assert [call.taken_at - call.arrived_at for call in calls] == pytest.approx([1.0, 1.0, 2.0])
+
+
+async def test_a_call_that_times_out_ends_its_container_under_its_other_calls(
+    on: Stage, autojump_clock: MockClock
+) -> None:
+    fn = version("mock://f?run=2&hang_at_call=1", concurrency=3, timeout=5)
+    lost: list[str] = []
+
+    async def call() -> None:
+        try:
+            await on.call(fn)
+        except errors.ContainerEnded as error:
+            lost.append(error.message)
+
+    async with trio.open_nursery() as nursery:
+
+        async def hangs() -> None:
+            with pytest.raises(trio.TooSlowError):
+                await on.call(fn)
+
+        nursery.start_soon(hangs)
+        await trio.sleep(4)
+        nursery.start_soon(call)
+        nursery.start_soon(call)
+    assert lost == ["the function's container was ended: another call that it served timed out"] * 2
+    await trio.sleep(1)
+    assert not on.driver.containers
+
+
+async def test_a_caller_that_leaves_ends_no_container_that_serves_others(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=2", concurrency=2)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(on.call, fn)
+        await trio.sleep(1)
+        with trio.move_on_after(0.5):
+            await on.call(fn)
+        await on.call(fn)
+    assert on.driver.started.total() == 1
+
+
+async def test_a_container_that_exits_waits_for_the_last_of_its_answers(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=1&die_at_call=2", concurrency=2)
+    failures = []
+
+    async def call() -> None:
+        try:
+            await on.call(fn)
+        except errors.FunctionResponseLost as error:
+            failures.append(error)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(call)
+        nursery.start_soon(call)
+    assert len(failures) == 2
+    await trio.sleep(1)
+    on.check_nothing_left()
+
+
+async def test_what_is_written_while_several_calls_run_is_none_of_theirs(on: Stage, autojump_clock: MockClock) -> None:
+    fn = version("mock://f?run=1", concurrency=2)
+    first, second = on.arrive(fn), on.arrive(fn)
+    container = await on.acquire(first)
+    container.log("stdout", b"alone\n")
+    assert await on.acquire(second) is container
+    container.log("stdout", b"together\n")
+    on.agent.release(first, container)
+    container.log("stdout", b"still\n")
+    on.agent.release(second, container)
+    assert [chunk.call_id for chunk in container.log._logs._pending] == [first.id, "", ""]
+
+
+async def test_a_codec_that_serves_one_call_at_once_is_not_asked_for_more(
+    autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("fnd_mock.codec.MockCodec.concurrency")
+    async with stage() as on:
+        with pytest.raises(errors.ImageUnusable, match="serves 1 calls at once in a container, and concurrency is 2"):
+            await on.call(version(concurrency=2))
+        await on.call(version(concurrency=1))

@@ -34,7 +34,7 @@ class Keeper:
     idle: float = 10.0
     since: float = 0.0
     busy: bool = False
-    crowd: bool = False
+    launching: bool = False
     told: list[str] = attrs.field(factory=list)
 
     def container_ready(self, container: ContainerTask) -> None:
@@ -53,8 +53,8 @@ class Keeper:
     def expire(self, container: ContainerTask) -> bool:
         return trio.current_time() >= self.idle_deadline(container)
 
-    def launches_crowd(self) -> bool:
-        return self.crowd
+    def launches_wait(self) -> bool:
+        return self.launching
 
 
 def make(
@@ -117,15 +117,15 @@ async def test_one_that_is_idle_for_a_while_is_paused_and_still_ends_in_time(aut
     assert trio.current_time() == 1 + 10
 
 
-async def test_while_launches_crowd_the_machine_none_is_paused(autojump_clock: MockClock) -> None:
-    keeper, driver = Keeper(idle=60, crowd=True), MockDriver()
+async def test_while_launches_wait_the_machine_none_is_paused(autojump_clock: MockClock) -> None:
+    keeper, driver = Keeper(idle=60, launching=True), MockDriver()
     container = make(keeper, driver=driver, pause=3)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(container.run)
         await trio.sleep(20)
         (mock,) = driver.containers
         assert (mock.paused, container.paused) == (False, False)
-        keeper.crowd = False
+        keeper.launching = False
         await trio.sleep(3)
         assert (mock.paused, container.paused) == (True, True)
     assert trio.current_time() == 60

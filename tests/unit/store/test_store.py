@@ -35,6 +35,7 @@ async def test_what_is_inserted_is_read_back_equal_also_after_a_restart(
         min_warm=1,
         max_containers=2,
         cpu=1500,
+        concurrency=16,
         config={"B": ""},
     )
     trigger = make_trigger(fn, annotations={"y": True})

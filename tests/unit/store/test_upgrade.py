@@ -113,6 +113,7 @@ async def test_a_database_from_before_calls_had_records_keeps_its_data_and_takes
     async with open_store(data_directory) as store:
         (fn,) = (await store.load()).fns
         assert (fn.name, fn.min_warm, fn.max_containers) == ("cart", 2, 5)
+        assert fn.concurrency == 1
         assert await CallHistory(store, 10).newest(CallQuery(limit=10)) == []
 
 
