@@ -15,6 +15,7 @@ class _CloudEvents(CodecConformance):
     """One of the package's codecs."""
 
     format: str
+    cannot = {"test_a_function_that_does_not_read_holds_its_caller_back": "an event is held whole, up to a limit"}
     bodies = (b"", b"x", '\0\n\r"\\{}\u20ac\U0001f600'.encode(), b"0123456789abcdef" * 10_000)
 
     def make_codec(self, context: CodecContext) -> Codec:
