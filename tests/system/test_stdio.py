@@ -14,6 +14,7 @@ import trio
 
 from fnd.bundle import read_function_file
 from fnd.cli.init import make_function
+from fnd.ids import new_id
 from fnd_docker.engine import KEPT_CONNECTIONS
 from tests.http_caller import Answer
 from tests.parts import need_program
@@ -81,9 +82,13 @@ class Functions:
         (directory / "main").chmod(0o755)
         return self.of(f"process://{directory}", format="default", **fields)
 
+    def place(self) -> Path:
+        """Return where a function may lie that is none yet."""
+        return self.daemon.directory / "functions" / new_id()
+
     def directory(self, entrypoint: str, runtime: str) -> Path:
         """Return a new directory, which lacks the program only."""
-        directory = self.daemon.directory / "functions" / f"{id(self)}-{len(self.made)}"
+        directory = self.place()
         directory.mkdir(parents=True)
         (directory / "func.yaml").write_text(f"name: f\nruntime: {runtime}\nentrypoint: {entrypoint}\n")
         return directory
@@ -202,9 +207,10 @@ async def test_many_calls_at_once_have_a_process_each(functions: Functions) -> N
 
 
 async def test_what_cannot_be_started_fails_its_call(functions: Functions) -> None:
-    function = functions.script("cat")
-    (functions.daemon.directory / "functions" / f"{id(functions)}-0" / "main").write_text("#!/nowhere/sh\n")
-    answer = await function.call()
+    directory = functions.directory("./main", "command")
+    (directory / "main").write_text("#!/nowhere/sh\n")
+    (directory / "main").chmod(0o755)
+    answer = await functions.of(f"process://{directory}", format="default").call()
     assert answer.status == 502
 
 
@@ -328,7 +334,7 @@ async def test_a_program_in_c_is_a_function(functions: Functions) -> None:
     [("shell", b"Ada", b"Hello, Ada\n"), ("json", b'{"name": "Ada"}', b'{"message": "Hello, Ada"}')],
 )
 async def test_what_init_makes_runs_as_it_is(functions: Functions, runtime: str, body: bytes, answer: bytes) -> None:
-    directory = functions.daemon.directory / "functions" / f"{id(functions)}-{runtime}"
+    directory = functions.place()
     make_function(directory, runtime, "greeter")
     file = read_function_file(directory)
     function = functions.of(f"process://{directory}", format=file.format, memory=file.memory)
