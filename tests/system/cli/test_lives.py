@@ -173,7 +173,7 @@ def test_calls_are_followed_until_the_daemon_ends(own: OwnDaemon, tmp_path: Path
     ) as calls:
         assert calls.stdout
         while not select.select([calls.stdout], [], [], 0)[0]:  # until it listens
-            fnd("invoke", "demo", "hello")
+            fnd("invoke", "demo", "hello", stdin=b"")
         fnd("stop")
         told = [json.loads(line) for line in calls.stdout]
         assert {(call["fn_name"], call["state"]) for call in told} == {("hello", "answered")}
