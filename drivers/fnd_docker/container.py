@@ -189,11 +189,12 @@ class DockerContainer:
             await self._attended.wait()
         self._attendance.cancel()
         await self._attended.wait()
+        self._end(Exit(signal=signal.SIGKILL))  # which is how one is removed that has not ended before
 
     async def _follow(self) -> None:
         """Its streams have ended: return once it has, too. Where only the connection was lost, attach anew.
 
-        Of one that is being removed nobody wants to know how it ended.
+        Of one that is being removed it is not asked how it ended.
         """
         retry = FIRST_RETRY
         while not self._let_go:
