@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 
 import attrs
 
-from tests.private_docker import PrivateDocker, private_engine
+from tests.private_docker import PrivateDocker, in_parts, private_engine
 
 
 @attrs.define
@@ -22,7 +22,7 @@ class PrivatePodman(PrivateDocker):
     def import_image(self, name: str, tar: bytes, changes: Sequence[str] = ()) -> None:
         """Make an image of a root file system. Podman takes the tag with the name only."""
         query = [("fromSrc", "-"), ("repo", name), *(("changes", change) for change in changes)]
-        self.progress("POST", "/images/create", params=query, content=tar)
+        self.progress("POST", "/images/create", params=query, content=in_parts(tar))
 
     def clear(self) -> None:
         """Remove what is left: containers outlive the interface."""

@@ -474,7 +474,6 @@ async def test_what_is_no_listening_socket_fails_the_container(what: str) -> Non
         (b"GET / HTTP/9\r\n\r\n", 400),
         (posted("invocation/CALL/response", b"x").replace(b"Length: 1", b"Length: -1"), 400),
         (posted("invocation/CALL/response", b"x", b"Transfer-Encoding: chunked\r\n"), 400),
-        (posted("invocation/CALL/response", b"x") + NEXT, 400),
         (b"GET /%b HTTP/1.1\r\nHost: x\r\n\r\n" % (b"x" * 2000), 400),
         (b"GET / HTTP/1.1\r\n%b\r\n" % (b"A: b\r\n" * 100), 400),
     ],
@@ -487,11 +486,21 @@ async def test_what_breaks_the_protocol_fails_the_call_and_ends_the_container(se
         reply = await runtime.reply()
         assert reply.status in (status, 414, 431)
         assert set(json.loads(reply.body)) == {"errorMessage", "errorType"}
-        if sent == posted("invocation/CALL/response", b"x") + NEXT:
-            assert await exchange.body() == b"x"
-        else:
-            assert type(await exchange.failure()) is errors.InvalidFunctionResponse
+        assert type(await exchange.failure()) is errors.InvalidFunctionResponse
         assert not session.reusable
+
+
+async def test_who_asks_again_together_with_its_answer_has_answered_and_is_ended() -> None:
+    async with trio.open_nursery() as callers:
+        with pytest.raises(errors.InvalidFunctionResponse):
+            async with ready() as (_, session, runtime):
+                exchange = Exchange(callers, session)
+                await runtime.reply()
+                await runtime.send(posted("invocation/CALL/response", b"x") + NEXT)
+                with trio.fail_after(10):
+                    await trio.sleep_forever()
+        assert not session.reusable
+        assert await exchange.body() == b"x"
 
 
 async def test_a_second_answer_ends_the_container() -> None:
