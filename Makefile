@@ -6,7 +6,7 @@ BIN := $(ENVIRONMENT)/bin
 READY := $(ENVIRONMENT)/.ready
 WORKERS ?= 2
 
-.PHONY: help demo test lint format bench faults fuzz clean
+.PHONY: help demo test lint format bench faults fuzz podman clean
 
 help: ## Show what can be made
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/'
@@ -38,6 +38,9 @@ bench: $(READY) ## Measure against a bare proxy on this machine; BENCH=--help sa
 
 faults: $(READY) ## Kill, fill and starve the daemon under load, count what fails and is left; FAULTS=--help says more
 	$(BIN)/python -m tests.faults $(FAULTS)
+
+podman: $(READY) ## Hold the Docker driver to its promises at a real Podman
+	FND_PODMAN=1 $(BIN)/python -m pytest tests/conformance/test_docker_driver.py -k Podman
 
 fuzz: $(READY) ## Try the invariants for long, and spoiled frames on each format
 	FND_FUZZ=1 $(BIN)/python -m pytest tests/properties tests/unit/fnd_lambda/test_robustness.py

@@ -66,6 +66,7 @@ class TestDockerDriver(AtEngine):
             yield
 
 
+@pytest.mark.skipif("FND_PODMAN" not in os.environ, reason="make podman runs these: a kit more takes minutes")
 class TestDockerDriverWithPodman(AtEngine):
     __test__ = True
 
